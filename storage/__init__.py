@@ -1,0 +1,1 @@
+"""What persists: databases, arrays, folders. Imports neither Jupyter nor Dask."""

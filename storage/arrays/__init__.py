@@ -1,0 +1,1 @@
+"""Persistent out-of-core arrays: address ranges → segments → block map → `ZBigArray`."""

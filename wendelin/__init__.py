@@ -1,0 +1,58 @@
+"""Wendelin: an industrial monitoring workbench.
+
+This package is a door, not a room: it holds relative links to the floors (`storage`, `kernel`, `widgets`,
+`extensions`, `hub_config`, and the applications in `notebooks`) and gives the public names.
+
+Names load on first use (PEP 562), because a ZEO server imports `wendelin.…` to resolve conflicts and needs
+neither NumPy nor Jupyter. Persistent classes carry these names in the database (`wendelin.ZBigArray`), so the
+modules behind them can move without breaking stored data.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from wendelin.kernel.extension import load_ipython_extension, unload_ipython_extension
+    from wendelin.storage.arrays.array import ZBigArray
+    from wendelin.storage.arrays.extents import ExtentChunk, ExtentIndex, Extents
+    from wendelin.storage.database.connect import connect
+    from wendelin.storage.errors import WendelinError
+    from wendelin.storage.folder import Folder
+
+_HOMES = {
+    "connect": "wendelin.storage.database.connect",
+    "ZBigArray": "wendelin.storage.arrays.array",
+    "Extents": "wendelin.storage.arrays.extents",
+    "ExtentIndex": "wendelin.storage.arrays.extents",
+    "ExtentChunk": "wendelin.storage.arrays.extents",
+    "Folder": "wendelin.storage.folder",
+    "WendelinError": "wendelin.storage.errors",
+    "load_ipython_extension": "wendelin.kernel.extension",
+    "unload_ipython_extension": "wendelin.kernel.extension",
+}
+
+__all__ = [
+    "Folder",
+    "WendelinError",
+    "ZBigArray",
+    "connect",
+    "load_ipython_extension",
+    "unload_ipython_extension",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'wendelin' has no attribute {name!r}; it offers {', '.join(__all__)}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
