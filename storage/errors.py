@@ -1,0 +1,66 @@
+"""The exceptions of Wendelin, grouped by what a handler would do.
+
+::
+
+    WendelinError
+    ├── UsageError ─ change the call
+    │   ├── DatabaseURLError (ValueError)
+    │   ├── ForkedConnectionError (RuntimeError)
+    │   └── ForeignConnectionError (TypeError)
+    ├── UnavailableError (ConnectionError) ─ wait, or start something, then call again
+    │   ├── ServerGoneError
+    │   └── DatabaseLockedError
+    └── ResourceError (OSError) ─ free or allow something, then call again
+        ├── StorageFullError
+        └── AddressSpaceError (MemoryError)
+
+Conflicts between transactions stay ZODB's own: `ZODB.POSException.ConflictError`; retry the transaction.
+Each leaf also inherits the standard exception that a plain Python program would expect. The message says what
+happened, names the value, and the next call to type.
+"""
+
+from __future__ import annotations
+
+
+class WendelinError(Exception):
+    """Root of all errors that Wendelin raises by itself."""
+
+
+class UsageError(WendelinError):
+    """The call itself is wrong: change it."""
+
+
+class DatabaseURLError(UsageError, ValueError):
+    """A database URL that cannot be understood."""
+
+
+class ForkedConnectionError(UsageError, RuntimeError):
+    """A connection was used in a forked child: it belongs to the process that opened it."""
+
+
+class ForeignConnectionError(UsageError, TypeError):
+    """An array was reached through a connection that `wendelin.connect` did not open."""
+
+
+class UnavailableError(WendelinError, ConnectionError):
+    """Something is not there now: start it or wait, then call again."""
+
+
+class ServerGoneError(UnavailableError):
+    """The database server does not answer."""
+
+
+class DatabaseLockedError(UnavailableError):
+    """Another process holds the database's files."""
+
+
+class ResourceError(WendelinError, OSError):
+    """The machine refuses a resource: free or allow it, then call again."""
+
+
+class StorageFullError(ResourceError):
+    """No room on the disk for what the transaction wrote."""
+
+
+class AddressSpaceError(ResourceError, MemoryError):
+    """The machine refuses the address range of an array."""
