@@ -1,0 +1,391 @@
+"""`ZBigArray`: a persistent array, larger than memory if need be, whose slices are real NumPy arrays."""
+
+from __future__ import annotations
+
+import html
+import operator
+from collections.abc import Iterator
+from typing import Any, Literal, SupportsIndex
+
+import numpy as np
+import numpy.typing as npt
+from persistent import Persistent
+
+from wendelin.storage.arrays.extents import PAGE, Extents
+from wendelin.storage.arrays.memory import ArrayMemory
+from wendelin.storage.errors import ForeignConnectionError, ForkedConnectionError
+
+#: Bytes of a block by default: the unit in which concurrent writers conflict.
+BLOCK = 2 << 20
+
+Order = Literal["C", "F"]
+Shape = int | tuple[int, ...]
+
+
+class ZBigArray(Persistent):
+    """A persistent array in a database, taking part in transactions.
+
+    Slices are real, writable `numpy.ndarray`s that stand on the stored bytes without a copy; what is written to them
+    is stored by `transaction.commit()` and taken back by `transaction.abort()`.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+        Elements along each axis.
+    dtype : dtype-like, default float64
+        Any fixed-size dtype, structured ones too. dtypes that hold Python objects raise `TypeError`.
+    order : {"C", "F"}
+        Layout in memory. `append` grows the major axis: the first in C order, the last in Fortran order.
+    blksize : int
+        Bytes of a block, a power of two and at least 4096: the unit in which concurrent writers conflict.
+
+    Notes
+    -----
+    *Durability*: after `transaction.commit()` returns, data survive a crash of any process and a power failure.
+
+    *Concurrency*: transactions that wrote different blocks merge. Of two that wrote the same block, or that both
+    changed the shape, the later raises `ZODB.POSException.ConflictError`: retry it. What others commit shows at the
+    next transaction boundary, in views that live already too. A connection, with its arrays and views, belongs to one
+    thread at a time; writing through a view while another thread commits is lost without notice.
+
+    *Views* keep their address for life. They outlive the array object and the close of the connection; after that
+    they show the last state and are not stored any more. A view that was written keeps the whole array's changes
+    alive until the transaction ends.
+
+    *Not stored yet*: an array can be used before it is put into a database; then it is like any other Python object.
+
+    Examples
+    --------
+    >>> import wendelin, transaction
+    >>> root = wendelin.connect("file:///tmp/example").root()  # doctest: +SKIP
+    >>> root["plants/4/power"] = A = wendelin.ZBigArray((0, 8), "f4")  # doctest: +SKIP
+    >>> A.append([[1, 2, 3, 4, 5, 6, 7, 8]])  # doctest: +SKIP
+    >>> A[:, 0].max(), transaction.commit()  # doctest: +SKIP
+    """
+
+    _shape: tuple[int, ...]
+    _order: Order
+    _blksize: int
+    _extents: Extents
+
+    def __init__(self, shape: Shape, dtype: npt.DTypeLike = float, order: Order = "C", blksize: int = BLOCK) -> None:
+        if order not in ("C", "F"):
+            raise ValueError(f"order={order!r}: use 'C' (rows contiguous) or 'F' (columns contiguous)")
+        if blksize < PAGE or blksize & (blksize - 1):
+            raise ValueError(f"blksize={blksize}: use a power of two of at least {PAGE}, as {BLOCK} (the default)")
+        self._shape = _checked_shape(shape)
+        self._descr = np.lib.format.dtype_to_descr(_checked_dtype(dtype))
+        self._order = order
+        self._blksize = blksize
+        self._extents = Extents(blksize // PAGE)
+
+    # -- what it is
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Elements along each axis."""
+        return self._shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of one element."""
+        found = self.__dict__.get("_v_dtype")
+        if found is None:
+            found = self._v_dtype = np.lib.format.descr_to_dtype(self._descr)
+        return found  # type: ignore[no-any-return]  # from a volatile attribute
+
+    @property
+    def order(self) -> Order:
+        """Layout in memory, "C" or "F"."""
+        return self._order
+
+    @property
+    def blksize(self) -> int:
+        """Bytes of a block, the unit in which concurrent writers conflict."""
+        return self._blksize
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        size = 1
+        for length in self.shape:
+            size *= length
+        return size
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element."""
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements, stored or not: parts never written take no room."""
+        return self.size * self.itemsize
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Bytes from one element to the next along each axis."""
+        strides = [self.itemsize] * self.ndim
+        axes = range(self.ndim - 2, -1, -1) if self.order == "C" else range(1, self.ndim)
+        step = 1 if self.order == "C" else -1
+        for axis in axes:
+            strides[axis] = strides[axis + step] * max(self.shape[axis + step], 1)
+        return tuple(strides)
+
+    @property
+    def T(self) -> npt.NDArray[Any]:  # noqa: N802 (NumPy's name)
+        """The whole array transposed, as a view."""
+        return self[...].T
+
+    @property
+    def extents(self) -> Extents:
+        """The extent map: where the pages are stored. For the storage layer."""
+        return self._extents
+
+    @property
+    def pages_per_block(self) -> int:
+        """Pages of a block. For the storage layer."""
+        return self._blksize // PAGE
+
+    def __len__(self) -> int:
+        """Elements along the first axis, as NumPy has it."""
+        if not self.shape:
+            raise TypeError("len() of an array without axes: use A[()] to get its value")
+        return self.shape[0]
+
+    # -- slices
+
+    def __getitem__(self, key: Any) -> Any:
+        """A view without a copy; for a full set of integers the scalar. Basic indexing only.
+
+        Raises `IndexError` out of range, and `TypeError` for index lists and masks, which would copy.
+        """
+        view, is_scalar = self._select(key)
+        return view[()] if is_scalar else view
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Write through a view; NumPy's broadcasting and casting. Stored at the commit."""
+        view, _ = self._select(key)
+        if not view.flags.writeable:
+            self._explain_read_only()
+        view[...] = value
+
+    def __iter__(self) -> Iterator[Any]:
+        """Elements along the first axis, as views."""
+        return (self[i] for i in range(len(self)))
+
+    def __array__(self, dtype: npt.DTypeLike = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """The whole array as a view; a copy only when another dtype or `copy=True` asks for it."""
+        whole = self[...]
+        if dtype is None or np.dtype(dtype) == whole.dtype:
+            return whole.copy(order="K") if copy else whole  # type: ignore[no-any-return]
+        if copy is False:
+            raise ValueError(f"converting {whole.dtype} to {np.dtype(dtype)} needs a copy; leave copy=False out")
+        return whole.astype(dtype)  # type: ignore[no-any-return]
+
+    # -- growing and shrinking
+
+    def append(self, values: npt.ArrayLike) -> None:
+        """Add elements at the end of the major axis: the first in C order, the last in Fortran order.
+
+        `values` has the array's number of axes, or one less for a single element. A shape that does not fit raises
+        `ValueError`, and nothing has changed.
+        """
+        if not self.shape:
+            raise ValueError("an array without axes cannot grow: make one with ZBigArray((0,), dtype)")
+        axis = self._major
+        block = np.asarray(values, dtype=self.dtype)
+        if block.ndim == self.ndim - 1:
+            block = np.expand_dims(block, axis)
+        fits = block.ndim == self.ndim and _without(block.shape, axis) == _without(self.shape, axis)
+        if not fits:
+            wanted = ", ".join("n" if i == axis else str(n) for i, n in enumerate(self.shape))
+            raise ValueError(f"cannot append values of shape {block.shape} to {self.shape}: give shape ({wanted})")
+        before = self.shape
+        added = block.shape[axis]
+        self.resize(tuple(n + added if i == axis else n for i, n in enumerate(before)))
+        tail = [slice(None)] * self.ndim
+        tail[axis] = slice(before[axis], None)
+        self[tuple(tail)] = block
+
+    def resize(self, shape: Shape) -> None:
+        """Change the shape in place. Growing shows zeros, shrinking frees.
+
+        Bytes keep their place in memory, as with `numpy.ndarray.resize`: only the major axis (first in C, last in
+        Fortran order) can change without elements moving to other indices. Views that live keep their own shape; of
+        what was cut off they show zeros.
+        """
+        shape = _checked_shape(shape)
+        if shape == self.shape:
+            return
+        self._refuse_read_only()
+        before = self.nbytes
+        after = self.itemsize
+        for length in shape:
+            after *= length
+        memory = self._memory()
+        if after > before:
+            memory.reserve(after)
+        self._shape = shape
+        if after < before:
+            self._cut(memory, after)
+
+    def _cut(self, memory: ArrayMemory, nbytes: int) -> None:
+        if nbytes % PAGE:
+            memory.ensure(nbytes, nbytes + 1, self._extents)
+            memory.handed_out = True
+        memory.truncate(nbytes)
+        self._extents.free(-(-nbytes // PAGE), 1 << 50)
+
+    @property
+    def _major(self) -> int:
+        return 0 if self.order == "C" else self.ndim - 1
+
+    # -- memory
+
+    def _select(self, key: Any) -> tuple[npt.NDArray[Any], bool]:
+        """The view that a key names, mapped; and whether NumPy would give a scalar for it."""
+        parts = key if isinstance(key, tuple) else (key,)
+        is_field = isinstance(key, str) or (isinstance(key, list) and key and all(isinstance(k, str) for k in key))
+        if not is_field:
+            _refuse_advanced(parts)
+            if not any(part is Ellipsis for part in parts):
+                parts = (*parts, Ellipsis)  # makes NumPy give a view, which reads nothing, also of one element
+        memory = self._memory()
+        whole = memory.view(self.shape, self.dtype, self.strides)
+        view = whole[key if is_field else parts]
+        if view.size:
+            lo, hi = np.lib.array_utils.byte_bounds(view)
+            memory.ensure(lo - memory.start, hi - memory.start, self._extents)
+        if memory.writable:
+            memory.handed_out = True
+        if self._forked:
+            view.flags.writeable = False
+        return view, not is_field and view.ndim == 0 and not any(part is Ellipsis for part in _parts(key))
+
+    def _memory(self) -> ArrayMemory:
+        jar = self._p_jar
+        if jar is None:
+            return self._unstored_memory()
+        owner = getattr(jar, "arrays", None)
+        if owner is None:
+            raise ForeignConnectionError(
+                f"{jar!r} cannot map arrays: open the database with wendelin.connect(url), or its storage with "
+                "wendelin.storage.database.DB(storage)"
+            )
+        unstored = self.__dict__.get("_v_memory")
+        return unstored if unstored is not None else owner.memory(self)  # type: ignore[no-any-return]
+
+    def _unstored_memory(self) -> ArrayMemory:
+        memory = self.__dict__.get("_v_memory")
+        if memory is None:
+            memory = self._v_memory = ArrayMemory(self.nbytes, self.pages_per_block)
+        return memory  # type: ignore[no-any-return]
+
+    @property
+    def _forked(self) -> bool:
+        return self._p_jar is not None and self._p_jar.arrays.forked
+
+    def _refuse_read_only(self) -> None:
+        if self._forked:
+            self._p_jar.arrays.refuse_if_forked()
+        if self._p_jar is not None and not self._memory().writable:
+            self._explain_read_only()
+
+    def _explain_read_only(self) -> None:
+        if self._forked:
+            self._p_jar.arrays.refuse_if_forked()
+        raise ValueError("this array is read-only: its connection is; open another with wendelin.connect(url)")
+
+    def __getstate__(self) -> Any:
+        memory = self.__dict__.get("_v_memory")
+        if memory is not None and self._p_jar is not None and self._p_oid is not None:
+            del self._v_memory
+            self._p_jar.arrays.adopt(self, memory)
+        return super().__getstate__()
+
+    def take_back(self, memory: ArrayMemory) -> None:
+        """Keep the contents of a new array whose transaction failed. For the storage layer."""
+        self._v_memory = memory
+        memory.serial = None
+        self._extents = Extents(self.pages_per_block)
+
+    # -- how it shows
+
+    def __repr__(self) -> str:
+        return f"<ZBigArray shape={self.shape} dtype={self.dtype} order={self.order!r} {_human(self.nbytes)}>"
+
+    def _repr_html_(self) -> str:
+        rows = {
+            "shape": " × ".join(f"{n:,}" for n in self.shape) or "()",
+            "dtype": str(self.dtype),
+            "order": self.order,
+            "size": f"{_human(self.nbytes)} in blocks of {_human(self.blksize)}",
+            "stored": "not yet" if self._p_jar is None else "yes, slices are views",
+        }
+        cells = "".join(
+            f"<tr><th style='text-align:left'>{name}</th><td style='text-align:left'>{html.escape(text)}</td></tr>"
+            for name, text in rows.items()
+        )
+        return f"<table><caption style='text-align:left'>ZBigArray</caption><tbody>{cells}</tbody></table>"
+
+
+ZBigArray.__module__ = "wendelin"  # the stored name; see wendelin/__init__.py
+
+
+def _checked_shape(shape: Shape) -> tuple[int, ...]:
+    lengths: tuple[SupportsIndex, ...] = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
+    try:
+        checked = tuple(operator.index(length) for length in lengths)
+    except TypeError:
+        raise TypeError(f"shape={shape!r}: give an int or a tuple of ints, as (1000, 8)") from None
+    if any(length < 0 for length in checked):
+        raise ValueError(f"shape={shape!r}: lengths cannot be negative")
+    return checked
+
+
+def _checked_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    checked = np.dtype(dtype)
+    if checked.hasobject:
+        raise TypeError(f"dtype={checked} holds Python objects, which have no fixed size: store them in a Folder instead")
+    if checked.subdtype is not None:
+        raise TypeError(f"dtype={checked} is an array itself: add its axes {checked.shape} to the shape instead")
+    if not checked.itemsize:
+        raise TypeError(f"dtype={checked} has no size: give one, as 'S16' or 'U16'")
+    return checked
+
+
+def _parts(key: Any) -> tuple[Any, ...]:
+    return key if isinstance(key, tuple) else (key,)
+
+
+def _refuse_advanced(parts: tuple[Any, ...]) -> None:
+    for part in parts:
+        if part is None or part is Ellipsis or isinstance(part, slice):
+            continue
+        is_integer = hasattr(part, "__index__") and not isinstance(part, (bool, np.bool_, np.ndarray))
+        if not is_integer and not (isinstance(part, np.ndarray) and part.ndim == 0 and part.dtype.kind in "iu"):
+            raise TypeError(
+                f"index {part!r} would make a copy: slices of a ZBigArray are views. Take the view first, A[:][index], "
+                "or write A[:][index] = value"
+            )
+
+
+def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    return shape[:axis] + shape[axis + 1 :]
+
+
+def _human(nbytes: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if nbytes < 1024:
+            return f"{nbytes:.4g} {unit}"
+        nbytes /= 1024
+    return f"{nbytes:.4g} PiB"
+
+
+__all__ = ["BLOCK", "ForkedConnectionError", "ZBigArray"]

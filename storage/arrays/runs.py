@@ -1,0 +1,180 @@
+"""Arithmetic on runs of pages. A run is `(start, length, segment, offset)`, in pages.
+
+It says that `length` pages of an array, from page `start`, lie in a segment from page `offset` of that segment.
+Segment 0 is the *hole*: those pages read as zeros. A list of runs is sorted by start and never overlaps itself;
+pages it does not name are *unknown* to it (a hole, or whatever lies beneath in another list).
+
+Everything here is plain tuples and lists, without NumPy and without persistence, because a ZEO server resolves
+conflicts with these functions and should need nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+Run = tuple[int, int, int, int]
+Interval = tuple[int, int]
+
+HOLE = 0
+
+
+def clip(runs: Iterable[Run], lo: int, hi: int) -> list[Run]:
+    """The parts of `runs` within pages [lo, hi)."""
+    out: list[Run] = []
+    for start, length, segment, offset in runs:
+        first, last = max(start, lo), min(start + length, hi)
+        if first < last:
+            out.append((first, last - first, segment, _shifted(segment, offset, first - start)))
+    return out
+
+
+def coalesce(runs: Iterable[Run]) -> list[Run]:
+    """The same pages in the fewest runs."""
+    out: list[Run] = []
+    for run in runs:
+        if out and _continues(out[-1], run):
+            start, length, segment, offset = out[-1]
+            out[-1] = (start, length + run[1], segment, offset)
+        else:
+            out.append(run)
+    return out
+
+
+def paint(below: Sequence[Run], above: Sequence[Run]) -> list[Run]:
+    """`above` laid over `below`: where both name a page, `above` wins."""
+    out: list[Run] = []
+    upper = iter(above)
+    top = next(upper, None)
+    for run in below:
+        rest: Run | None = run
+        while rest is not None and top is not None and top[0] < rest[0] + rest[1]:
+            if top[0] > rest[0]:
+                out.append((rest[0], top[0] - rest[0], rest[2], rest[3]))
+            rest = _after(rest, max(top[0] + top[1], rest[0]))
+            if rest is None:
+                break  # `top` may also cover the next run below
+            out.append(top)
+            top = next(upper, None)
+        if rest is not None:
+            out.append(rest)
+    if top is not None:
+        out.append(top)
+        out.extend(upper)
+    return coalesce(out)
+
+
+def subtract(runs: Sequence[Run], intervals: Sequence[Interval]) -> list[Run]:
+    """`runs` without the pages of `intervals` (sorted, disjoint `(lo, hi)`)."""
+    mask = [(lo, hi - lo, -1, 0) for lo, hi in intervals]
+    return [run for run in paint(runs, mask) if run[2] != -1]
+
+
+def difference(old: Sequence[Run], new: Sequence[Run]) -> list[Run]:
+    """What must be painted over `old` so that it equals `new`; pages that `new` does not name become holes."""
+    if old == new:
+        return []
+    out: list[Run] = []
+    for lo, hi in _pieces(old, new):
+        before, after = _at(old, lo), _at(new, lo)
+        if before != after:
+            out.append((lo, hi - lo, *(after or (HOLE, 0))))
+    return coalesce(out)
+
+
+def touched_blocks(runs: Iterable[Run], pages_per_block: int) -> list[Interval]:
+    """The blocks that `runs` reach into, as disjoint intervals `(first, last + 1)` of block numbers."""
+    out: list[Interval] = []
+    for start, length, _, _ in runs:
+        lo, hi = start // pages_per_block, -(-(start + length) // pages_per_block)
+        if out and lo <= out[-1][1]:
+            out[-1] = (out[-1][0], max(hi, out[-1][1]))
+        else:
+            out.append((lo, hi))
+    return out
+
+
+def intersects(a: Sequence[Interval], b: Sequence[Interval]) -> bool:
+    """Whether two sorted lists of disjoint half-open intervals share a point."""
+    i = j = 0
+    while i < len(a) and j < len(b):
+        if a[i][1] <= b[j][0]:
+            i += 1
+        elif b[j][1] <= a[i][0]:
+            j += 1
+        else:
+            return True
+    return False
+
+
+def union(intervals: Iterable[Interval]) -> list[Interval]:
+    """Half-open intervals in any order → sorted, disjoint, the touching ones joined."""
+    out: list[Interval] = []
+    for lo, hi in sorted(intervals):
+        if lo >= hi:
+            continue
+        if out and lo <= out[-1][1]:
+            out[-1] = (out[-1][0], max(hi, out[-1][1]))
+        else:
+            out.append((lo, hi))
+    return out
+
+
+def gaps(intervals: Sequence[Interval], lo: int, hi: int) -> list[Interval]:
+    """What of [lo, hi) the sorted, disjoint `intervals` leave uncovered."""
+    out: list[Interval] = []
+    position = lo
+    for first, last in intervals:
+        if last <= position:
+            continue
+        if first >= hi:
+            break
+        if first > position:
+            out.append((position, first))
+        position = last
+    if position < hi:
+        out.append((position, hi))
+    return out
+
+
+def _shifted(segment: int, offset: int, by: int) -> int:
+    return offset if segment == HOLE else offset + by
+
+
+def _continues(run: Run, following: Run) -> bool:
+    start, length, segment, offset = run
+    return (
+        start + length == following[0]
+        and segment == following[2]
+        and following[3] == _shifted(segment, offset, length)
+    )
+
+
+def _after(run: Run, page: int) -> Run | None:
+    """The part of `run` from `page` on."""
+    start, length, segment, offset = run
+    if page <= start:
+        return run
+    if page >= start + length:
+        return None
+    return page, start + length - page, segment, _shifted(segment, offset, page - start)
+
+
+def _pieces(a: Sequence[Run], b: Sequence[Run]) -> Iterable[Interval]:
+    """Intervals within which neither list changes its run."""
+    cuts = sorted({edge for runs in (a, b) for start, length, _, _ in runs for edge in (start, start + length)})
+    return zip(cuts, cuts[1:], strict=False)
+
+
+def _at(runs: Sequence[Run], page: int) -> tuple[int, int] | None:
+    """(segment, offset) of one page, None where `runs` do not name it."""
+    lo, hi = 0, len(runs)
+    while lo < hi:
+        middle = (lo + hi) // 2
+        if runs[middle][0] <= page:
+            lo = middle + 1
+        else:
+            hi = middle
+    if lo == 0:
+        return None
+    start, length, segment, offset = runs[lo - 1]
+    return (segment, _shifted(segment, offset, page - start)) if page < start + length else None

@@ -1,0 +1,124 @@
+"""ZODB's connection and database, told about arrays at the boundaries of transactions.
+
+The connection is itself the synchronizer of its transaction manager: ZODB calls `beforeCompletion` ahead of every
+commit and abort, `afterCompletion` behind it and `newTransaction` when a transaction begins. Overriding these keeps
+the order right: written pages are stored before objects, and views follow after the connection saw the new state.
+"""
+
+from __future__ import annotations
+
+import pickle
+from io import BytesIO
+from typing import Any
+
+import ZODB.Connection
+import ZODB.DB
+from ZODB.Connection import TransactionMetaData
+from ZODB.POSException import ConflictError, ConnectionStateError, POSKeyError
+from ZODB.utils import z64
+
+from wendelin.storage.arrays.owner import ArrayOwner
+from wendelin.storage.folder import Folder
+
+
+class Connection(ZODB.Connection.Connection):  # type: ignore[misc]  # ZODB has no types
+    """A ZODB connection whose arrays are mapped into memory. Belongs to one thread at a time, never to a fork."""
+
+    #: Where the database is, without passwords. Set by `wendelin.connect`.
+    url: str = ""
+
+    #: Whether this connection can store anything. Set by `wendelin.connect`.
+    read_only: bool = False
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.arrays = ArrayOwner(self)
+
+    def open(self, *args: Any, **options: Any) -> None:
+        """Called by the database when the connection leaves its pool."""
+        self.arrays = ArrayOwner(self)
+        super().open(*args, **options)
+
+    def close(self, primary: bool = True) -> None:
+        """Close, unless array views hold changes that were neither committed nor aborted."""
+        if primary and self.opened and not self.arrays.forked:
+            written = self.arrays.uncommitted()
+            if written:
+                names = ", ".join(repr(array) for array in written[:5])
+                raise ConnectionStateError(
+                    f"{names} changed since the last commit: call transaction.commit() or transaction.abort() first"
+                )
+        self.arrays.release()
+        super().close(primary)
+
+    def setstate(self, obj: Any) -> None:
+        """Load an object. A forked child shares the parent's socket and must not speak on it."""
+        self.arrays.refuse_if_forked()
+        super().setstate(obj)
+
+    def newTransaction(self, transaction: Any, sync: bool = True) -> None:  # noqa: N802 (ZODB's name)
+        """A transaction begins: see what others committed, in living views too."""
+        if self.arrays.forked:
+            return
+        super().newTransaction(transaction, sync)
+        if sync:
+            self.arrays.began(transaction)
+        self.arrays.follow()
+
+    def beforeCompletion(self, transaction: Any) -> None:  # noqa: N802 (ZODB's name)
+        """Ahead of a commit: store what was written through views."""
+        self.arrays.before_completion(transaction)
+        super().beforeCompletion(transaction)
+
+    def afterCompletion(self, transaction: Any) -> None:  # noqa: N802 (ZODB's name)
+        """Behind a commit or abort: views show what is stored now."""
+        self.arrays.after_completion(transaction)
+        if not self.arrays.forked:
+            super().afterCompletion(transaction)
+
+    def savepoint(self) -> Any:
+        """Savepoints of objects; refused while array views hold changes, which they could not take back yet."""
+        if self.arrays.uncommitted():
+            raise NotImplementedError(
+                "savepoints do not cover arrays yet: call transaction.commit() instead of transaction.savepoint()"
+            )
+        return super().savepoint()
+
+
+class DB(ZODB.DB):  # type: ignore[misc]  # ZODB has no types
+    """A ZODB database whose root is a `wendelin.Folder` and whose connections map arrays."""
+
+    klass = Connection
+
+    def __init__(self, storage: Any, **options: Any) -> None:
+        if not isinstance(storage, str) and storage is not None:
+            _ensure_root(storage)
+        super().__init__(storage, **options)
+
+
+def _ensure_root(storage: Any) -> None:
+    """Give an empty database a Folder as its root; a database that has another root keeps it."""
+    try:
+        ZODB.utils.load_current(storage, z64)
+        return
+    except POSKeyError:
+        if storage.isReadOnly():
+            return
+    data = BytesIO()
+    pickler = pickle.Pickler(data, 3)
+    pickler.dump((Folder, None))
+    pickler.dump(Folder().__getstate__())
+    transaction = TransactionMetaData(description="initial database creation")
+    storage.tpc_begin(transaction)
+    try:
+        storage.store(z64, z64, data.getvalue(), "", transaction)
+        storage.tpc_vote(transaction)
+        storage.tpc_finish(transaction)
+    except ConflictError:  # another process was first
+        storage.tpc_abort(transaction)
+    except BaseException:
+        storage.tpc_abort(transaction)
+        raise
+
+
+__all__ = ["DB", "Connection"]
