@@ -35,6 +35,8 @@ class Folder(Persistent, MutableMapping[str, Any]):
     `ZODB.POSException.ConflictError`, and so does making the same new subfolder at the same time: retry then.
     """
 
+    _p_changed: bool | None
+
     def __init__(self) -> None:
         self._recent: dict[str, tuple[Any, ...]] = {}  # name → (value,), or () for a name that was deleted
         self._tree: OOBTree | None = None
@@ -63,7 +65,7 @@ class Folder(Persistent, MutableMapping[str, Any]):
             self._put(first, (Folder(),))
         folder = self[first]
         if not isinstance(folder, MutableMapping):
-            raise KeyError(f"{first!r} is {type(folder).__name__}, not a folder: choose another name, or delete it first")
+            raise KeyError(f"{first!r} is {type(folder).__name__}, not a folder: choose another name")
         folder[rest] = value
 
     def __delitem__(self, path: str) -> None:
@@ -141,7 +143,7 @@ class Folder(Persistent, MutableMapping[str, Any]):
         self._tree = tree
         self._recent = {}
 
-    def _p_resolveConflict(self, old: State, committed: State, new: State) -> State:  # noqa: N802 (ZODB's name)
+    def _p_resolveConflict(self, old: State, committed: State, new: State) -> State:
         return resolve(old, committed, new)
 
     # -- how it shows

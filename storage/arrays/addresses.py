@@ -18,6 +18,7 @@ import ctypes
 import errno
 import mmap
 import os
+from pathlib import Path
 from typing import Any
 
 from wendelin.storage.arrays.extents import PAGE
@@ -176,8 +177,10 @@ def _likely_cause() -> str:
         if limit != resource.RLIM_INFINITY:
             return f"{name} allows this process {limit:,} bytes; raise it with `ulimit {option} unlimited`"
     if _sysctl("overcommit_memory") == 2:
-        return "vm.overcommit_memory is 2, which refuses reservations; set it to 0 or 1 (`sysctl vm.overcommit_memory=0`)"
-    with open("/proc/self/maps", "rb") as maps:
+        return (
+            "vm.overcommit_memory is 2, which refuses reservations; set it to 0 or 1 (`sysctl vm.overcommit_memory=0`)"
+        )
+    with Path("/proc/self/maps").open("rb") as maps:
         count = sum(1 for _ in maps)
     allowed = _sysctl("max_map_count")
     if allowed and count > 0.9 * allowed:
@@ -187,7 +190,6 @@ def _likely_cause() -> str:
 
 def _sysctl(name: str) -> int:
     try:
-        with open(f"/proc/sys/vm/{name}") as file:
-            return int(file.read())
+        return int(Path("/proc/sys/vm", name).read_text())
     except (OSError, ValueError):
         return 0

@@ -92,7 +92,7 @@ class ZBigArray(Persistent):
         found = self.__dict__.get("_v_dtype")
         if found is None:
             found = self._v_dtype = np.lib.format.descr_to_dtype(self._descr)
-        return found  # type: ignore[no-any-return]  # from a volatile attribute
+        return found
 
     @property
     def order(self) -> Order:
@@ -138,9 +138,10 @@ class ZBigArray(Persistent):
         return tuple(strides)
 
     @property
-    def T(self) -> npt.NDArray[Any]:  # noqa: N802 (NumPy's name)
+    def T(self) -> npt.NDArray[Any]:
         """The whole array transposed, as a view."""
-        return self[...].T
+        whole: npt.NDArray[Any] = self[...]
+        return whole.T
 
     @property
     def extents(self) -> Extents:
@@ -179,14 +180,14 @@ class ZBigArray(Persistent):
         """Elements along the first axis, as views."""
         return (self[i] for i in range(len(self)))
 
-    def __array__(self, dtype: npt.DTypeLike = None, copy: bool | None = None) -> npt.NDArray[Any]:
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         """The whole array as a view; a copy only when another dtype or `copy=True` asks for it."""
-        whole = self[...]
+        whole: npt.NDArray[Any] = self[...]
         if dtype is None or np.dtype(dtype) == whole.dtype:
-            return whole.copy(order="K") if copy else whole  # type: ignore[no-any-return]
+            return whole.copy(order="K") if copy else whole
         if copy is False:
             raise ValueError(f"converting {whole.dtype} to {np.dtype(dtype)} needs a copy; leave copy=False out")
-        return whole.astype(dtype)  # type: ignore[no-any-return]
+        return whole.astype(dtype)
 
     # -- growing and shrinking
 
@@ -285,7 +286,7 @@ class ZBigArray(Persistent):
         memory = self.__dict__.get("_v_memory")
         if memory is None:
             memory = self._v_memory = ArrayMemory(self.nbytes, self.pages_per_block)
-        return memory  # type: ignore[no-any-return]
+        return memory
 
     @property
     def _forked(self) -> bool:
@@ -352,7 +353,9 @@ def _checked_shape(shape: Shape) -> tuple[int, ...]:
 def _checked_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     checked = np.dtype(dtype)
     if checked.hasobject:
-        raise TypeError(f"dtype={checked} holds Python objects, which have no fixed size: store them in a Folder instead")
+        raise TypeError(
+            f"dtype={checked} holds Python objects, which have no fixed size: store them in a Folder instead"
+        )
     if checked.subdtype is not None:
         raise TypeError(f"dtype={checked} is an array itself: add its axes {checked.shape} to the shape instead")
     if not checked.itemsize:

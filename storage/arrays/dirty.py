@@ -36,7 +36,7 @@ _descriptors: dict[int, int] = {}
 class _ScanArg(ctypes.Structure):
     """`struct pm_scan_arg` of linux/fs.h."""
 
-    _fields_ = [  # noqa: RUF012 (ctypes reads it from the class)
+    _fields_ = [
         (name, ctypes.c_uint64)
         for name in (
             "size",
@@ -97,10 +97,14 @@ def differing(start: int, lo: int, hi: int, stored: Stored) -> Iterator[Interval
     for first in range(lo, hi, _COMPARED_AT_ONCE):
         count = min(_COMPARED_AT_ONCE, hi - first)
         address = start + first * PAGE
-        memory = np.frombuffer((ctypes.c_ubyte * (count * PAGE)).from_address(address), np.uint64).reshape(count, -1)
+        memory = np.frombuffer(_bytes_at(address, count * PAGE), np.uint64).reshape(count, -1)
         changed = (memory != stored(first, count).view(np.uint64).reshape(count, -1)).any(axis=1)
         for a, b in _true_runs(changed):
             yield first + a, first + b
+
+
+def _bytes_at(address: int, length: int) -> memoryview:
+    return memoryview((ctypes.c_ubyte * length).from_address(address)).cast("B")
 
 
 class Detector:

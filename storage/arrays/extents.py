@@ -89,6 +89,8 @@ class ExtentIndex(Persistent):
 class Extents(Persistent):
     """Where an array's pages are stored. `pages_per_block` is the unit in which writers conflict."""
 
+    _p_changed: bool | None
+
     def __init__(self, pages_per_block: int) -> None:
         self.pages_per_block = pages_per_block
         self.recent: list[Run] = []
@@ -128,7 +130,7 @@ class Extents(Persistent):
         self.base = base.painted(self.recent, self.segments)
         self.recent, self.segments = [], {}
 
-    def _p_resolveConflict(self, old: State, committed: State, new: State) -> State:  # noqa: N802 (ZODB's name)
+    def _p_resolveConflict(self, old: State, committed: State, new: State) -> State:
         return resolve(old, committed, new)
 
 

@@ -71,7 +71,7 @@ class ArrayMemory:
         lease = self._lease() if self._lease is not None else None
         if lease is None:
             lease = self._addresses.buffer()
-            lease.owner = self
+            lease.owner = self  # type: ignore[attr-defined]  # ctypes arrays take any attribute
             self._lease = weakref.ref(lease)
         return lease
 
@@ -125,8 +125,9 @@ class ArrayMemory:
             return
         if self.has_views:
             raise AddressSpaceError(
-                0, f"no addresses are free behind this array to grow it to {nbytes:,} bytes while views of it live: "
-                "delete the views (`del view`), then resize"
+                0,
+                f"no addresses are free behind this array to grow it to {nbytes:,} bytes while views of it live: "
+                "delete the views (`del view`), then resize",
             )
         self._move(Reservation(nbytes, writable=self.writable))
 

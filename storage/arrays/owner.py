@@ -11,7 +11,6 @@ One owner serves one connection and, like it, one thread at a time.
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -58,7 +57,6 @@ class ArrayOwner:
         self._transaction: weakref.ref[Any] | None = None
         self._committing = False
         self._forks = _forks
-        self._thread = threading.get_ident()
 
     @property
     def forked(self) -> bool:
@@ -92,6 +90,7 @@ class ArrayOwner:
 
     def adopt(self, array: ZBigArray, memory: ArrayMemory) -> None:
         """Take over the memory of a new array that is being stored right now, and store its contents with it."""
+        refuse_savepoint(self.connection._savepoint_storage is not None)
         self._memories[array._p_oid] = memory
         self._adopted.append((array, memory))
         self._store(array, memory)
@@ -119,11 +118,17 @@ class ArrayOwner:
         same then, so it is treated as a commit: an abort afterwards drops what was stored.
         """
         known = self._transaction is not None and self._transaction() is transaction
-        if known and not self._committing:
+        committing, self._committing = self._committing, False
+        if known and not committing:
             return
-        for array, memory in self._written_to():
-            self.refuse_if_forked()
-            self._store(array, memory)
+        try:
+            for array, memory in self._written_to():
+                if self.forked and memory.dirty():
+                    self.refuse_if_forked()
+                self._store(array, memory)
+        except BaseException:
+            transaction.addBeforeCommitHook(self._mark)  # a commit that is tried again must find the changes again
+            raise
 
     def after_completion(self, transaction: Any) -> None:
         """Before the connection looks at the new state: throw away what was not committed."""
@@ -131,11 +136,11 @@ class ArrayOwner:
         self._committing = False
         self._transaction = None
         adopted, self._adopted = self._adopted, []
-        if committed or self.forked:
-            return
         for array, memory in adopted:
             if array._p_jar is None:
                 self._give_back(array, memory)
+        if committed or self.forked:
+            return
         for memory in self._memories.values():
             if memory.handed_out:
                 memory.revert()
@@ -217,6 +222,14 @@ class ArrayOwner:
                 return
             if not self._memories[oid].has_views:
                 del self._memories[oid]
+
+
+def refuse_savepoint(it_would_lose_data: bool) -> None:
+    """Raise when a savepoint could not take array contents back."""
+    if it_would_lose_data:
+        raise NotImplementedError(
+            "savepoints do not cover arrays yet: call transaction.commit() instead of transaction.savepoint()"
+        )
 
 
 def _whole_blocks_where_better(dirty: list[Interval], extents: Extents, end: int) -> list[Interval]:

@@ -10,6 +10,7 @@ conflicts with these functions and should need nothing else.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 Run = tuple[int, int, int, int]
@@ -143,9 +144,7 @@ def _shifted(segment: int, offset: int, by: int) -> int:
 def _continues(run: Run, following: Run) -> bool:
     start, length, segment, offset = run
     return (
-        start + length == following[0]
-        and segment == following[2]
-        and following[3] == _shifted(segment, offset, length)
+        start + length == following[0] and segment == following[2] and following[3] == _shifted(segment, offset, length)
     )
 
 
@@ -162,7 +161,7 @@ def _after(run: Run, page: int) -> Run | None:
 def _pieces(a: Sequence[Run], b: Sequence[Run]) -> Iterable[Interval]:
     """Intervals within which neither list changes its run."""
     cuts = sorted({edge for runs in (a, b) for start, length, _, _ in runs for edge in (start, start + length)})
-    return zip(cuts, cuts[1:], strict=False)
+    return itertools.pairwise(cuts)
 
 
 def _at(runs: Sequence[Run], page: int) -> tuple[int, int] | None:

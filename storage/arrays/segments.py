@@ -13,6 +13,7 @@ import os
 import tempfile
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def write_segment(memory: Reservation, pages: list[Interval], folder: str) -> Bl
             _write(fd, memory.memory(lo * PAGE, (hi - lo) * PAGE))
         os.fsync(fd)
     except BaseException as error:
-        os.unlink(path)
+        Path(path).unlink()
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise _full(folder, pages, error) from error
         raise
@@ -97,13 +98,13 @@ def _blob(path: str) -> Blob:
 def _unlink(path: str) -> None:
     """Remove the file of an aborted transaction; a committed one has moved away."""
     with contextlib.suppress(OSError):
-        os.unlink(path)
+        Path(path).unlink()
 
 
 def _full(folder: str, pages: list[Interval], error: OSError) -> StorageFullError:
     needed = sum(hi - lo for lo, hi in pages) * PAGE
     return StorageFullError(
         error.errno,
-        f"no room for {needed:,} bytes of array data in {folder} ({os.strerror(error.errno or 0)}): free space there, "
-        "then abort this transaction and repeat it; what was committed is untouched",
+        f"no room for {needed:,} bytes of array data in {folder} ({os.strerror(error.errno or 0)}): free space there "
+        "and commit again, or abort; what was committed is untouched",
     )

@@ -17,11 +17,11 @@ from ZODB.Connection import TransactionMetaData
 from ZODB.POSException import ConflictError, ConnectionStateError, POSKeyError
 from ZODB.utils import z64
 
-from wendelin.storage.arrays.owner import ArrayOwner
+from wendelin.storage.arrays.owner import ArrayOwner, refuse_savepoint
 from wendelin.storage.folder import Folder
 
 
-class Connection(ZODB.Connection.Connection):  # type: ignore[misc]  # ZODB has no types
+class Connection(ZODB.Connection.Connection):
     """A ZODB connection whose arrays are mapped into memory. Belongs to one thread at a time, never to a fork."""
 
     #: Where the database is, without passwords. Set by `wendelin.connect`.
@@ -56,7 +56,7 @@ class Connection(ZODB.Connection.Connection):  # type: ignore[misc]  # ZODB has 
         self.arrays.refuse_if_forked()
         super().setstate(obj)
 
-    def newTransaction(self, transaction: Any, sync: bool = True) -> None:  # noqa: N802 (ZODB's name)
+    def newTransaction(self, transaction: Any, sync: bool = True) -> None:
         """A transaction begins: see what others committed, in living views too."""
         if self.arrays.forked:
             return
@@ -65,12 +65,12 @@ class Connection(ZODB.Connection.Connection):  # type: ignore[misc]  # ZODB has 
             self.arrays.began(transaction)
         self.arrays.follow()
 
-    def beforeCompletion(self, transaction: Any) -> None:  # noqa: N802 (ZODB's name)
+    def beforeCompletion(self, transaction: Any) -> None:
         """Ahead of a commit: store what was written through views."""
         self.arrays.before_completion(transaction)
         super().beforeCompletion(transaction)
 
-    def afterCompletion(self, transaction: Any) -> None:  # noqa: N802 (ZODB's name)
+    def afterCompletion(self, transaction: Any) -> None:
         """Behind a commit or abort: views show what is stored now."""
         self.arrays.after_completion(transaction)
         if not self.arrays.forked:
@@ -78,14 +78,11 @@ class Connection(ZODB.Connection.Connection):  # type: ignore[misc]  # ZODB has 
 
     def savepoint(self) -> Any:
         """Savepoints of objects; refused while array views hold changes, which they could not take back yet."""
-        if self.arrays.uncommitted():
-            raise NotImplementedError(
-                "savepoints do not cover arrays yet: call transaction.commit() instead of transaction.savepoint()"
-            )
+        refuse_savepoint(bool(self.arrays.uncommitted()))
         return super().savepoint()
 
 
-class DB(ZODB.DB):  # type: ignore[misc]  # ZODB has no types
+class DB(ZODB.DB):
     """A ZODB database whose root is a `wendelin.Folder` and whose connections map arrays."""
 
     klass = Connection

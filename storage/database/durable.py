@@ -13,14 +13,14 @@ from typing import Any
 from ZODB.FileStorage import FileStorage
 
 
-class DurableFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
+class DurableFileStorage(FileStorage):
     """`FileStorage(path, blob_dir=…)` with durable blobs. One process at a time."""
 
     def __init__(self, path: str, *, blob_dir: str, **options: Any) -> None:
-        is_new = not os.path.exists(path)
+        is_new = not Path(path).exists()
         super().__init__(path, blob_dir=blob_dir, **options)
         if is_new and not self.isReadOnly():
-            sync_directory(os.path.dirname(path))
+            sync_directory(Path(path).parent)
             sync_directory(blob_dir)
 
     def _blob_storeblob(self, oid: bytes, serial: bytes, blobfilename: str) -> None:
