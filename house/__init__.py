@@ -1,0 +1,1 @@
+"""What bootstrap.py is made of: the standard library only, one noun a module."""
