@@ -20,7 +20,7 @@ from house.steps import PYTHON, ROOT, TOOLS, VENV, digest, is_fresh, one_pin, on
 from house.uv import get_uv, uv_environment
 
 PROXY = TOOLS / "proxy"
-PROXY_SOURCE = ROOT / "hub_config" / "proxy"
+PROXY_SOURCE = ROOT / "wendelin" / "hub_config" / "proxy"  # through the package: so it is in the sdist
 TOOLS_FILE = TOOLS / "tools.json"
 
 
