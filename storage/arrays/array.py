@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import operator
 from collections.abc import Iterator
@@ -254,7 +255,7 @@ class ZBigArray(Persistent):
         parts = key if isinstance(key, tuple) else (key,)
         is_field = isinstance(key, str) or (isinstance(key, list) and key and all(isinstance(k, str) for k in key))
         if not is_field:
-            _refuse_advanced(parts)
+            parts = tuple(_basic(part) for part in parts)
             if not any(part is Ellipsis for part in parts):
                 parts = (*parts, Ellipsis)  # makes NumPy give a view, which reads nothing, also of one element
         memory = self._memory()
@@ -367,16 +368,17 @@ def _parts(key: Any) -> tuple[Any, ...]:
     return key if isinstance(key, tuple) else (key,)
 
 
-def _refuse_advanced(parts: tuple[Any, ...]) -> None:
-    for part in parts:
-        if part is None or part is Ellipsis or isinstance(part, slice):
-            continue
-        is_integer = hasattr(part, "__index__") and not isinstance(part, (bool, np.bool_, np.ndarray))
-        if not is_integer and not (isinstance(part, np.ndarray) and part.ndim == 0 and part.dtype.kind in "iu"):
-            raise TypeError(
-                f"index {part!r} would make a copy: slices of a ZBigArray are views. Take the view first, A[:][index], "
-                "or write A[:][index] = value"
-            )
+def _basic(part: Any) -> Any:
+    """One part of a basic index; index lists and masks, which NumPy answers with a copy, are refused."""
+    if part is None or part is Ellipsis or isinstance(part, slice):
+        return part
+    if not isinstance(part, (bool, np.bool_)) and getattr(part, "ndim", 0) == 0:
+        with contextlib.suppress(TypeError):
+            return operator.index(part)
+    raise TypeError(
+        f"index {part!r} names no view, and slices of a ZBigArray are views: take the view first, A[:][index], "
+        "or write A[:][index] = value"
+    )
 
 
 def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:

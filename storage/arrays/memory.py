@@ -156,6 +156,16 @@ class ArrayMemory:
         for lo, hi in written:
             self._addresses.discard(lo * PAGE, (hi - lo) * PAGE)
 
+    def trim(self, written: list[Interval], nbytes: int) -> list[Interval]:
+        """Drop what views wrote behind the end of an array that was cut; returns the rest of `written`."""
+        end = -(-nbytes // PAGE)
+        for lo, hi in written:
+            if hi > end:
+                self._addresses.discard(max(lo, end) * PAGE, (hi - max(lo, end)) * PAGE)
+            if nbytes % PAGE and lo < end <= hi:
+                self._addresses.clear(nbytes, end * PAGE - nbytes)
+        return [(lo, min(hi, end)) for lo, hi in written if lo < end]
+
     def write(self, pages: list[Interval], folder: str) -> Any:
         """Write some mapped pages to a new segment."""
         return segments.write_segment(self._addresses, pages, folder)

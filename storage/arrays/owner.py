@@ -188,7 +188,7 @@ class ArrayOwner:
         if extents._p_serial != memory.serial is not None:
             raise ConflictError("the array changed under its views; retry the transaction", object=extents)
         end = -(-array.nbytes // PAGE)
-        dirty = [(lo, min(hi, end)) for lo, hi in memory.dirty() if lo < end]
+        dirty = memory.trim(memory.dirty(), array.nbytes)
         if not dirty:
             return
         pages = _whole_blocks_where_better(dirty, extents, end)
