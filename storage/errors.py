@@ -5,6 +5,7 @@
     WendelinError
     ├── UsageError ─ change the call
     │   ├── DatabaseURLError (ValueError)
+    │   ├── MissingPackageError (ImportError)
     │   ├── ForkedConnectionError (RuntimeError)
     │   └── ForeignConnectionError (TypeError)
     ├── UnavailableError (ConnectionError) ─ wait, or start something, then call again
@@ -32,6 +33,10 @@ class UsageError(WendelinError):
 
 class DatabaseURLError(UsageError, ValueError):
     """A database URL that cannot be understood."""
+
+
+class MissingPackageError(UsageError, ImportError):
+    """An optional package is not installed; the message says how to install it."""
 
 
 class ForkedConnectionError(UsageError, RuntimeError):

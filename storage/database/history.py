@@ -1,0 +1,55 @@
+"""What was committed, and when."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wendelin.storage.database.connection import Connection
+
+
+@dataclass(frozen=True, repr=False)
+class TransactionInfo:
+    """One committed transaction. `time` is in UTC; `size` in bytes of records, blobs not counted, None if unknown."""
+
+    tid: bytes
+    time: datetime
+    user: str
+    note: str
+    size: int | None
+
+    def __repr__(self) -> str:
+        by = f" by {self.user}" if self.user.strip() else ""
+        size = "" if self.size is None else f", {self.size:,} bytes"
+        return f"<transaction {self.tid.hex()} of {self.time:%Y-%m-%d %H:%M:%S} UTC{by}{size}: {self.note!r}>"
+
+
+def last_transactions(conn: Connection, n: int = 10) -> list[TransactionInfo]:
+    """The last `n` transactions of the connection's database, newest first.
+
+    Of all processes, as committed now, not as the connection's snapshot sees it. Fewer than `n` when there are no
+    more or when older ones were packed. Reads only headers.
+    """
+    if n < 0:
+        raise ValueError(f"n is {n}; how many transactions? last_transactions(conn, 10)")
+    if n == 0:
+        return []
+    return [_info(entry) for entry in conn.db().storage.undoLog(0, n)]
+
+
+def _info(entry: dict[str, Any]) -> TransactionInfo:
+    return TransactionInfo(
+        tid=base64.decodebytes(entry["id"]),
+        time=datetime.fromtimestamp(entry["time"], UTC),
+        user=_text(entry["user_name"]),
+        note=_text(entry["description"]),
+        size=entry.get("size"),
+    )
+
+
+def _text(value: bytes | str) -> str:
+    text = value.decode(errors="replace") if isinstance(value, bytes) else value
+    return text.strip()
