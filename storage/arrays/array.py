@@ -307,8 +307,8 @@ class ZBigArray(Persistent):
     def __getstate__(self) -> Any:
         memory = self.__dict__.get("_v_memory")
         if memory is not None and self._p_jar is not None and self._p_oid is not None:
-            del self._v_memory
             self._p_jar.arrays.adopt(self, memory)
+            del self._v_memory
         return super().__getstate__()
 
     def take_back(self, memory: ArrayMemory) -> None:

@@ -54,7 +54,8 @@ class ArrayMemory:
         """The whole array, standing on the addresses. Only what `ensure` mapped may be touched."""
         buffer: Any = self._leased()
         if not self.writable:
-            buffer = memoryview(buffer).toreadonly()  # `setflags(write=True)` cannot undo this
+            # `setflags(write=True)` cannot undo this; `np.ndarray` alone would look through the memoryview
+            buffer = np.frombuffer(memoryview(buffer).toreadonly(), np.uint8)
         return np.ndarray(shape, dtype, buffer, strides=strides)
 
     @property

@@ -8,6 +8,7 @@ the order right: written pages are stored before objects, and views follow after
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
 
@@ -76,10 +77,48 @@ class Connection(ZODB.Connection.Connection):
         if not self.arrays.forked:
             super().afterCompletion(transaction)
 
+    def _store_objects(self, writer: Any, transaction: Any) -> None:
+        """Store an object with the new ones it refers to; if that fails, disown those that were not stored.
+
+        ZODB gives new objects their oid ahead of storing them. When an object cannot be pickled, those behind it
+        would keep an oid that the database does not have, and storing them again later would store nothing.
+        """
+        remembering = _Remembering(writer)
+        try:
+            super()._store_objects(remembering, transaction)
+        except BaseException:
+            for obj in remembering.unfinished():
+                oid = obj._p_oid
+                if obj._p_jar is self and obj._p_serial == z64 and oid not in self._added:
+                    self._creating.pop(oid, None)
+                    if self._cache.get(oid) is None:
+                        del obj._p_jar
+                        del obj._p_oid
+            raise
+
     def savepoint(self) -> Any:
         """Savepoints of objects; refused while array views hold changes, which they could not take back yet."""
         refuse_savepoint(bool(self.arrays.uncommitted()))
         return super().savepoint()
+
+
+class _Remembering:
+    """An `ObjectWriter` that remembers which objects it did not finish."""
+
+    def __init__(self, writer: Any) -> None:
+        self._writer = writer
+        self._current: Any = None
+
+    def __iter__(self) -> Iterator[Any]:
+        for self._current in self._writer:
+            yield self._current
+        self._current = None
+
+    def serialize(self, obj: Any) -> bytes:
+        return self._writer.serialize(obj)  # type: ignore[no-any-return]
+
+    def unfinished(self) -> list[Any]:
+        return [obj for obj in (self._current, *self._writer._stack) if obj is not None]
 
 
 class DB(ZODB.DB):
