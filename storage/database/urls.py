@@ -303,4 +303,7 @@ def _seconds(name: str, text: str) -> float:
 
 
 def _query(pairs: list[tuple[str, object]]) -> str:
-    return "?" + "&".join(f"{name}={quote(str(value))}" for name, value in pairs) if pairs else ""
+    def text(value: object) -> str:
+        return quote(f"{value:g}" if isinstance(value, float) else str(value))
+
+    return "?" + "&".join(f"{name}={text(value)}" for name, value in pairs) if pairs else ""
