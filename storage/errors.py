@@ -7,7 +7,8 @@
     │   ├── DatabaseURLError (ValueError)
     │   ├── MissingPackageError (ImportError)
     │   ├── ForkedConnectionError (RuntimeError)
-    │   └── ForeignConnectionError (TypeError)
+    │   ├── ForeignConnectionError (TypeError)
+    │   └── ForeignThreadError (RuntimeError)
     ├── UnavailableError (ConnectionError) ─ wait, or start something, then call again
     │   ├── ServerGoneError
     │   └── DatabaseLockedError
@@ -45,6 +46,10 @@ class ForkedConnectionError(UsageError, RuntimeError):
 
 class ForeignConnectionError(UsageError, TypeError):
     """An array was reached through a connection that `wendelin.connect` did not open."""
+
+
+class ForeignThreadError(UsageError, RuntimeError):
+    """A notebook's connection was used in another thread, such as a subshell's: it belongs to the one of the cells."""
 
 
 class UnavailableError(WendelinError, ConnectionError):

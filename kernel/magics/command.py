@@ -1,0 +1,103 @@
+"""What the subcommands share: a parser that explains mistakes, and the way to the open database."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from IPython.core.error import UsageError
+from IPython.utils.process import arg_split  # type: ignore[attr-defined]  # re-exported for each system
+
+from wendelin.kernel.session import no_database
+
+if TYPE_CHECKING:
+    from wendelin.kernel.magics import WendelinMagics
+    from wendelin.storage.database.connection import Connection
+
+Options = argparse.Namespace
+
+
+class _HelpShown(Exception):
+    """The parser printed its help: there is nothing to run."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises what other parsers exit with."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; write {self.format_usage().removeprefix('usage: ').strip()}")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        raise _HelpShown
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand: how it is called, and what it does.
+
+    `arguments` fills the parser; `run` takes the magics and the parsed options, and gives what the cell shows.
+    `completes_paths`: whether positional arguments are paths in the database.
+    """
+
+    name: str
+    summary: str
+    arguments: Callable[[Parser], object]
+    run: Callable[[WendelinMagics, Options], Any]
+    details: str = ""
+    completes_paths: bool = False
+
+    @cached_property
+    def parser(self) -> Parser:
+        """The parser, made at the first use."""
+        description = f"{self.summary[0].upper()}{self.summary[1:]}. {self.details}".strip()
+        parser = Parser(prog=f"%wendelin {self.name}", description=description)
+        self.arguments(parser)
+        return parser
+
+    def parse(self, line: str) -> Options | None:
+        """The options in a line, or None when it asked for help, which is printed then."""
+        try:
+            return self.parser.parse_args(arg_split(line))
+        except ValueError as error:  # quotes that do not close
+            raise UsageError(f"{error}: {line!r}") from None
+        except _HelpShown:
+            return None
+
+
+def nothing(parser: Parser) -> None:
+    """For subcommands without arguments."""
+
+
+def connection(magics: WendelinMagics) -> Connection:
+    """The open connection; `UsageError` with the reason when there is none or this is another thread."""
+    session = magics.session
+    session.manager.check()
+    session.ensure_open()
+    if session.connection is None:
+        assert session.problem is not None
+        raise UsageError(no_database(session.problem))
+    return session.connection
+
+
+def root(magics: WendelinMagics) -> Mapping[str, Any]:
+    """The root folder of the open database."""
+    found: Mapping[str, Any] = connection(magics).root()
+    return found
+
+
+def at(magics: WendelinMagics, path: str) -> Any:
+    """What is stored at a path; "" and "/" are the root. `UsageError` names what is there instead."""
+    top = root(magics)
+    path = path.strip("/")
+    if not path:
+        return top
+    try:
+        return top[path]
+    except (KeyError, ValueError) as error:
+        raise UsageError(str(error.args[0] if error.args else error)) from None
+
+
+__all__ = ["Command", "Options", "Parser", "at", "connection", "nothing", "root"]
