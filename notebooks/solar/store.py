@@ -1,0 +1,160 @@
+"""Where solar data lie in the database, and how they are read, written, extended and judged stale.
+
+::
+
+    solar/<system>/system            dict   what is known of the system (`System.to_dict`)
+    solar/<system>/measurements      ZBigArray (rows,) of `readings.record_dtype`: time int64 ns UTC, fields float32
+    solar/<system>/source            dict   the file that was loaded last: name, rows, digest
+    solar/<system>/analysis/summary  dict   figures (`analysis.summary`), with the digest of the rows they come from
+    solar/<system>/analysis/flags    ZBigArray (rows,) of uint16 (`Quality.stored`)
+    solar/<system>/analysis/daily    ZBigArray (days,) of `report.DAILY_DTYPE`
+    solar/<system>/analysis/slopes   ZBigArray (pairs,) of `report.SLOPE_DTYPE`
+
+Nothing here commits: callers own the transaction. Two transactions that change the same system conflict
+(`ZODB.POSException.ConflictError`: try again); different systems do not. Only plain values and arrays are stored, no
+class of this application, so its modules may move.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+import wendelin
+from wendelin.notebooks.solar import analysis as figures
+from wendelin.notebooks.solar import report as reports
+from wendelin.notebooks.solar.errors import MeasurementsError, NothingLoadedError, UnknownSystemError
+from wendelin.notebooks.solar.quality import monthly_shares
+from wendelin.notebooks.solar.readings import TIME, from_records, to_records
+from wendelin.notebooks.solar.report import Report
+from wendelin.notebooks.solar.systems import System
+
+Root = MutableMapping[str, Any]
+HOW_TO_LOAD = "python -m wendelin.notebooks.solar.load"
+
+
+def system_ids(root: Root) -> list[str]:
+    """Systems with measurements in the database, in order of their number, then their name."""
+    if "solar" not in root:
+        return []
+    known = [name for name in root["solar"] if f"{name}/measurements" in root["solar"]]
+    return sorted(known, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
+
+
+def system_of(root: Root, system_id: str) -> System:
+    """What the database knows of `system_id`.
+
+    Raises
+    ------
+    NothingLoadedError, UnknownSystemError
+        There are no solar data at all; or not of this system.
+    """
+    known = system_ids(root)
+    if not known:
+        raise NothingLoadedError(f"this database holds no solar data: run {HOW_TO_LOAD}")
+    if system_id not in known:
+        raise UnknownSystemError(f"no system {system_id!r} in this database; it holds {', '.join(known)}")
+    return System.from_dict(root[f"solar/{system_id}/system"])
+
+
+def frame_of(root: Root, system_id: str) -> pd.DataFrame:
+    """The measurements of `system_id` as a frame (a copy: changing it changes nothing that is stored)."""
+    system_of(root, system_id)
+    return from_records(root[f"solar/{system_id}/measurements"][:])
+
+
+def write(root: Root, system: System, frame: pd.DataFrame, *, source: str = "") -> None:
+    """Put `system` with its whole `frame` in place of what there was."""
+    records = to_records(frame, system)
+    home = f"solar/{system.id}"
+    root[f"{home}/system"] = system.to_dict()
+    _put(root, f"{home}/measurements", records)
+    root[f"{home}/source"] = {"name": source, "rows": len(records), "digest": figures.digest(records)}
+
+
+def append(root: Root, system_id: str, frame: pd.DataFrame) -> None:
+    """Add rows after the last one of `system_id`; the figures are stale until `refresh`.
+
+    Raises
+    ------
+    MeasurementsError
+        A row is not later than the last one that is stored, or the frame is not one of this system.
+    """
+    system = system_of(root, system_id)
+    records = to_records(frame, system)
+    array = root[f"solar/{system_id}/measurements"]
+    if len(array):
+        last = int(array[-1][TIME])
+        if int(records[0][TIME]) <= last:
+            at, until = (pd.Timestamp(ns, unit="ns", tz="UTC") for ns in (int(records[0][TIME]), last))
+            raise MeasurementsError(
+                f"system {system_id} holds rows until {until}, the first new one is of {at}: "
+                "pass only later rows, e.g. frame[frame.index > store.end(root, system_id)]"
+            )
+    array.append(records)
+
+
+def end(root: Root, system_id: str) -> pd.Timestamp:
+    """Stamp of the last row of `system_id` (UTC)."""
+    system_of(root, system_id)
+    stamp = pd.Timestamp(int(root[f"solar/{system_id}/measurements"][-1][TIME]), unit="ns", tz="UTC")
+    assert isinstance(stamp, pd.Timestamp)
+    return stamp
+
+
+def is_current(root: Root, system_id: str) -> bool:
+    """Whether the stored figures were computed from the rows that are stored now, by the formulas of now."""
+    stored = root.get(f"solar/{system_id}/analysis/summary") if f"solar/{system_id}/analysis" in root else None
+    if stored is None or stored.get("version") != figures.VERSION:
+        return False
+    array = root[f"solar/{system_id}/measurements"]
+    return bool(stored["rows"] == len(array) and stored["digest"] == figures.digest(array[:]))
+
+
+def refresh(root: Root, system_id: str) -> figures.Analysis:
+    """Analyse the stored rows of `system_id` and store the figures beside them."""
+    system = system_of(root, system_id)
+    records = root[f"solar/{system_id}/measurements"][:]
+    analysis = figures.analyse(system, from_records(records))
+    home = f"solar/{system_id}/analysis"
+    root[f"{home}/summary"] = figures.summary(analysis, figures.digest(records))
+    _put(root, f"{home}/flags", analysis.quality.stored)
+    _put(root, f"{home}/daily", reports.daily_records(analysis.performance.daily))
+    _put(root, f"{home}/slopes", reports.slope_records(reports.slopes_of(analysis)))
+    return analysis
+
+
+def report(root: Root, system_id: str) -> Report | None:
+    """The stored report of `system_id`; None when there is none or it is not current."""
+    system = system_of(root, system_id)
+    if not is_current(root, system_id):
+        return None
+    home = f"solar/{system_id}"
+    return Report(
+        system=system,
+        summary=root[f"{home}/analysis/summary"],
+        daily=reports.daily_frame(root[f"{home}/analysis/daily"][:]),
+        flags=monthly_shares(root[f"{home}/measurements"][TIME].copy(), root[f"{home}/analysis/flags"][:].copy()),
+        slopes=reports.slope_frame(root[f"{home}/analysis/slopes"][:]),
+    )
+
+
+def compute(system: System, records: npt.NDArray[Any]) -> Report:
+    """The report of rows whose stored figures are stale: pure, for a reader that may not write, in any thread."""
+    analysis = figures.analyse(system, from_records(records))
+    return reports.from_analysis(analysis, records[TIME].astype(np.int64), figures.digest(records), stale=True)
+
+
+def _put(root: Root, path: str, values: npt.NDArray[Any]) -> None:
+    """Make the array at `path` equal to `values`; an array that is there already keeps its unchanged blocks."""
+    stored = root.get(path)
+    if stored is None or stored.dtype != values.dtype:
+        root[path] = stored = wendelin.ZBigArray(values.shape, values.dtype)
+    elif len(stored) != len(values):
+        stored.resize(values.shape)
+    if len(values):
+        stored[:] = values
