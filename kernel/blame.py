@@ -47,7 +47,8 @@ class Witness:
         """Note on the error which object it is about."""
         error = sys.exc_info()[1]
         connection = self._session.connection
-        if self._committing and error is not None and connection is not None:
+        failed, self._committing = self._committing, False  # it is told once more when the failed one is given up
+        if failed and error is not None and connection is not None:
             note = blame(error, connection.root())
             if note:
                 error.add_note(note)
@@ -63,15 +64,20 @@ def blame(error: BaseException, root: Mapping[str, Any]) -> str:
     if isinstance(error, ConflictError):
         oid = error.oid
         path = oid and path_of(lambda value: getattr(value, "_p_oid", None) == oid, root)
-        return f"The conflict is about {path!r}." if path else ""
+        return f"The conflict is about {_place(path)}." if path else ""
     pickled = _being_pickled(error)
     if pickled is None:
         return ""
-    path = path_of(lambda value: value is pickled, root) or f"a new {_kind(pickled)}"
     keys, value = _culprit(pickled)
-    if isinstance(pickled, Folder) and keys:
+    path = path_of(lambda stored: stored is pickled or _has_bucket(stored, pickled, keys), root)
+    if path and isinstance(pickled, Folder) and keys:
         path = f"{path}/{keys.pop(0)}".removeprefix("//")
-    return f"{path}{''.join(f'[{key!r}]' for key in keys)} is a {_kind(value)}, which cannot be stored."
+    place = _place(path) if path else f"a {_kind(pickled)}"
+    return f"{place}{''.join(f'[{key!r}]' for key in keys)} is a {_kind(value)}, which cannot be stored."
+
+
+def _place(path: str) -> str:
+    return "root" if path == "/" else f"root[{path!r}]"
 
 
 def path_of(matches: Callable[[Any], bool], root: Mapping[str, Any]) -> str:
@@ -122,6 +128,17 @@ def _culprit(pickled: Any) -> tuple[list[Any], Any]:
         culprit = value = found[1]
 
 
+def _is_btree(value: Any) -> bool:
+    return type(value).__module__.startswith("BTrees.") and type(value).__name__.endswith(("BTree", "Bucket"))
+
+
+def _has_bucket(stored: Any, bucket: Any, keys: list[Any]) -> bool:
+    """Whether a stored tree holds a bucket, as far as the key which made the trouble tells."""
+    if not keys or not _is_btree(stored) or not _is_btree(bucket) or type(stored) is type(bucket):
+        return False
+    return keys[0] in stored and stored[keys[0]] is bucket[keys[0]]
+
+
 def _parts(value: Any) -> Iterable[tuple[Any, Any]]:
     if isinstance(value, dict):
         return value.items()
@@ -133,10 +150,10 @@ def _contents(pickled: Any) -> Any:
     state = pickled.__getstate__()
     if isinstance(pickled, Folder):
         return {name: entry[0] for name, entry in state["_recent"].items() if entry}
-    if type(pickled).__module__.startswith("BTrees."):
-        while isinstance(state, tuple) and len(state) == 1:
-            state = state[0]
-        return dict(zip(state[::2], state[1::2], strict=False)) if isinstance(state, tuple) else state
+    if _is_btree(pickled):
+        if not type(pickled).__name__.endswith("Bucket"):  # a small tree has its only bucket within itself
+            state = state[0][0] if state and len(state) == 1 else ((),)
+        return dict(zip(state[0][::2], state[0][1::2], strict=True))
     if isinstance(pickled, PersistentMapping | PersistentList):
         return state["data"]
     return state

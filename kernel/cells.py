@@ -94,7 +94,7 @@ class Cells:
         elif info.store_history and not info.silent:
             self._running.append(info)
             self._callback_error = self.tracebacks.shown = None
-            self.session.hint = cell_hint(self.shell.execution_count, info.raw_cell or "")
+            self.session.hint = cell_hint(self._number(), info.raw_cell or "")
             self._announce_problem()
             try:
                 self.session.begin()
@@ -152,6 +152,11 @@ class Cells:
         if result is not None:
             result.error_in_exec = error
         self.shell.last_execution_succeeded = False
+
+    def _number(self) -> int:
+        """The number of the cell that begins; IPython counts on before or after this, by its version."""
+        history = self.shell.history_manager
+        return self.shell.execution_count if history is None else len(history.input_hist_parsed)
 
     def _announce_problem(self) -> None:
         problem = self.session.problem

@@ -67,7 +67,7 @@ Found = tuple[str, list[str], str]
 
 def _in_magic(text: str, session: Session) -> Found | None:
     """Completions within a `%wendelin` line: the subcommand, its options, or a path."""
-    from wendelin.kernel.magics import SUBCOMMANDS, command
+    from wendelin.kernel.magics import SUBCOMMANDS, subcommand
 
     line = _MAGIC.match(text)
     if line is None:
@@ -78,7 +78,7 @@ def _in_magic(text: str, session: Session) -> Found | None:
         return last, [name for name in SUBCOMMANDS if name.startswith(last)], "magic"
     if words[0] not in SUBCOMMANDS:
         return None
-    known = command(words[0])
+    known = subcommand(words[0])
     if last.startswith("-"):
         options = [option for action in known.parser._actions for option in action.option_strings]
         return last, [option for option in options if option.startswith(last)], "option"

@@ -129,6 +129,9 @@ class Session:
     def begin(self) -> None:
         """A fresh snapshot; what was not committed is given up."""
         self.manager.begin()
+        if self.manager.refused and self.connection is not None:
+            self.connection.cacheMinimize()  # objects that another thread changed in memory load again
+            self.manager.refused = False
 
     def commit(self, note: str = "") -> None:
         """Store all changes for good, or none: then abort, and raise what went wrong.
@@ -136,9 +139,14 @@ class Session:
         The first Ctrl-C during a commit waits for its end and then raises `InterruptedAfterCommit`; a second one
         breaks the commit off.
         """
-        if note:
-            self.manager.get().note(note)
         try:
+            if self.manager.refused:
+                raise ForeignThreadError(
+                    "another thread (a subshell?) tried to change data through db or root meanwhile, so nothing was "
+                    "stored; run it again"
+                )
+            if note:
+                self.manager.get().note(note)
             with OneInterruptWaits() as interrupt:
                 self.manager.commit()
         except BaseException:
@@ -159,12 +167,15 @@ class Session:
 
     def beforeCompletion(self, transaction: Any) -> None:
         """Sign the transaction, and watch how its commit goes."""
+        from transaction.interfaces import TransactionFailedError
+
         from wendelin.kernel.blame import Witness
 
         if not transaction.user:
             transaction.user = user_name()
         transaction.note(self.hint)
-        transaction.join(Witness(self))
+        with contextlib.suppress(TransactionFailedError):  # it is aborted after a commit that failed
+            transaction.join(Witness(self))
 
     def afterCompletion(self, transaction: Any) -> None:
         """Nothing to do at an end."""
@@ -174,8 +185,11 @@ class OneThread:
     """A thread's transaction manager, which refuses every other thread.
 
     `transaction.manager` would give another thread (a subshell) a manager of its own: what that thread changed through
-    the session's connection would join a transaction that nobody commits.
+    the session's connection would join a transaction that nobody commits. `refused` tells that one tried: by then it
+    has changed the object in memory.
     """
+
+    refused = False
 
     def __init__(self) -> None:
         import transaction
@@ -198,7 +212,9 @@ class OneThread:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        self.check()
+        if not self.is_mine:
+            self.refused = True
+            self.check()
         return getattr(self._manager, name)
 
 

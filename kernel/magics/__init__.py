@@ -28,7 +28,7 @@ SUBCOMMANDS = ("status", "ls", "tree", "info", "new", "open", "begin", "commit",
 
 
 @cache
-def command(name: str) -> Command:
+def subcommand(name: str) -> Command:
     """The subcommand of a name. Raises `UsageError` with the nearest name."""
     if name not in SUBCOMMANDS:
         near = get_close_matches(name, SUBCOMMANDS, 1)
@@ -57,7 +57,7 @@ class WendelinMagics(Magics):
     def wendelin(self, line: str) -> Any:
         """Look at and work with the open database: `%wendelin help`."""
         name, _, rest = line.strip().partition(" ")
-        found = command(name or "help")
+        found = subcommand(name or "help")
         options = found.parse(rest)
         if options is None:  # the help was asked for
             return None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from wendelin.kernel.magics.command import Command, Options, Parser
-from wendelin.kernel.tracebacks import say
 
 if TYPE_CHECKING:
     from wendelin.kernel.magics import WendelinMagics
@@ -28,7 +28,9 @@ def run(magics: WendelinMagics, options: Options) -> None:
         cells.on()
     elif options.switch == "off":
         cells.off()
-    say("Each cell is a transaction." if cells.active else "Cells are no transactions: commit by hand.")
+    sys.stdout.write(
+        "Each cell is a transaction.\n" if cells.active else "Cells are no transactions: commit by hand.\n"
+    )
 
 
 COMMAND = Command("cells", "switch transactions of cells on or off", arguments, run, DETAILS)

@@ -60,7 +60,7 @@ class Command:
     def parse(self, line: str) -> Options | None:
         """The options in a line, or None when it asked for help, which is printed then."""
         try:
-            return self.parser.parse_args(arg_split(line))
+            return self.parser.parse_args(arg_split(line, posix=True))
         except ValueError as error:  # quotes that do not close
             raise UsageError(f"{error}: {line!r}") from None
         except _HelpShown:

@@ -19,12 +19,12 @@ def arguments(parser: Parser) -> None:
 
 def run(magics: WendelinMagics, options: Options) -> Table | None:
     """Show help."""
-    from wendelin.kernel.magics import SUBCOMMANDS, command
+    from wendelin.kernel.magics import SUBCOMMANDS, subcommand
 
     if options.subcommand:
-        sys.stdout.write(command(options.subcommand).parser.format_help())
+        sys.stdout.write(subcommand(options.subcommand).parser.format_help())
         return None
-    rows = [(f"%wendelin {name}", command(name).summary) for name in SUBCOMMANDS]
+    rows = [(f"%wendelin {name}", subcommand(name).summary) for name in SUBCOMMANDS]
     return Table("%wendelin", (), rows, footer="%wendelin help SUBCOMMAND tells more.")
 
 
