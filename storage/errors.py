@@ -14,7 +14,8 @@
     │   └── DatabaseLockedError
     └── ResourceError (OSError) ─ free or allow something, then call again
         ├── StorageFullError
-        └── AddressSpaceError (MemoryError)
+        ├── AddressSpaceError (MemoryError)
+        └── DamagedSegmentError
 
 Conflicts between transactions stay ZODB's own: `ZODB.POSException.ConflictError`; retry the transaction.
 Each leaf also inherits the standard exception that a plain Python program would expect. The message says what
@@ -74,3 +75,7 @@ class StorageFullError(ResourceError):
 
 class AddressSpaceError(ResourceError, MemoryError):
     """The machine refuses the address range of an array."""
+
+
+class DamagedSegmentError(ResourceError):
+    """A file that holds array data is missing or too short."""

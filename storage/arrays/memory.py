@@ -108,7 +108,7 @@ class ArrayMemory:
         self._map([run for run in changes if run[2]], named)
         self._runs = runs
         self._segments = {number: named[number] for number in {run[2] for run in runs}}
-        self.serial = extents._p_serial
+        self.serial = None if extents._p_changed else extents._p_serial
 
     def _map(self, runs: list[Run], named: dict[int, Any]) -> None:
         """Lay files over the addresses, each segment opened once."""
@@ -116,7 +116,8 @@ class ArrayMemory:
         for run in runs:
             by_segment.setdefault(run[2], []).append(run)
         for number, some in by_segment.items():
-            with segments.opened(named[number]) as fd:
+            needed = max(offset + length for _, length, _, offset in some)
+            with segments.opened(named[number], needed) as fd:
                 for start, length, _, offset in some:
                     self._addresses.map_file(start * PAGE, length * PAGE, fd, offset * PAGE)
 

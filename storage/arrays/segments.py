@@ -12,7 +12,8 @@ import errno
 import os
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,10 @@ from ZODB.blob import Blob
 from wendelin.storage.arrays.addresses import Reservation
 from wendelin.storage.arrays.extents import PAGE, Run
 from wendelin.storage.arrays.runs import Interval
-from wendelin.storage.errors import StorageFullError
+from wendelin.storage.errors import DamagedSegmentError, StorageFullError
 
-#: Bytes of one write call; the kernel takes at most 2 GiB - 4 KiB.
-_WRITE = 1 << 30
+#: Bytes and buffers of one write call; the kernel takes at most 2 GiB - 4 KiB in 1,024 pieces.
+_WRITE, _BUFFERS = 1 << 30, 1024
 
 
 def write_segment(memory: Reservation, pages: list[Interval], folder: str) -> Blob:
@@ -36,8 +37,8 @@ def write_segment(memory: Reservation, pages: list[Interval], folder: str) -> Bl
     """
     fd, path = tempfile.mkstemp(prefix="segment-", dir=folder)
     try:
-        for lo, hi in pages:
-            _write(fd, memory.memory(lo * PAGE, (hi - lo) * PAGE))
+        for some in (pages[i : i + _BUFFERS] for i in range(0, len(pages), _BUFFERS)):
+            _write(fd, [memory.memory(lo * PAGE, (hi - lo) * PAGE) for lo, hi in some])
         os.fsync(fd)
     except BaseException as error:
         Path(path).unlink()
@@ -60,10 +61,21 @@ def placed(pages: list[Interval], segment: int) -> list[Run]:
 
 
 @contextlib.contextmanager
-def opened(segment: Any) -> Iterator[int]:
-    """A file descriptor of a committed segment. Brings it to this node first where the storage keeps it elsewhere."""
-    fd = os.open(segment.committed(), os.O_RDONLY | os.O_CLOEXEC)
+def opened(segment: Any, pages: int) -> Iterator[int]:
+    """A file descriptor of a committed segment. Brings it to this node first where the storage keeps it elsewhere.
+
+    Raises `DamagedSegmentError` if it is missing or has not `pages` pages: touching what a mapped file lacks would
+    kill the process.
+    """
+    path = segment.committed()
     try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise _damaged(path, "is missing") from error
+    try:
+        size = os.fstat(fd).st_size
+        if size < pages * PAGE:
+            raise _damaged(path, f"has {size:,} bytes instead of at least {pages * PAGE:,}")
         yield fd
     finally:
         os.close(fd)
@@ -71,16 +83,28 @@ def opened(segment: Any) -> Iterator[int]:
 
 def read_pages(segment: Any, offset: int, count: int) -> npt.NDArray[np.uint8]:
     """Some pages of a segment as a copy, uint8 of shape (count, PAGE)."""
-    with opened(segment) as fd:
+    with opened(segment, offset + count) as fd:
         raw = os.pread(fd, count * PAGE, offset * PAGE)
-    if len(raw) != count * PAGE:
-        raise OSError(errno.EIO, f"segment {segment.committed()} ends before page {offset + count}")
     return np.frombuffer(raw, np.uint8).reshape(count, PAGE)
 
 
-def _write(fd: int, data: memoryview) -> None:
-    while data:
-        data = data[os.write(fd, data[:_WRITE]) :]
+def _write(fd: int, buffers: list[memoryview]) -> None:
+    """Write buffers one behind the other; the kernel may take less than offered."""
+    left = deque(buffers)
+    while left:
+        written = os.writev(fd, [left[0][:_WRITE]] if left[0].nbytes > _WRITE else list(_up_to(left, _WRITE)))
+        while left and written >= left[0].nbytes:
+            written -= left.popleft().nbytes
+        if written:
+            left[0] = left[0][written:]
+
+
+def _up_to(buffers: Iterable[memoryview], nbytes: int) -> Iterator[memoryview]:
+    for buffer in buffers:
+        nbytes -= buffer.nbytes
+        if nbytes < 0:
+            return
+        yield buffer
 
 
 def _blob(path: str) -> Blob:
@@ -93,6 +117,14 @@ def _blob(path: str) -> Blob:
     blob._p_blob_uncommitted = path
     weakref.finalize(blob, _unlink, path)
     return blob
+
+
+def _damaged(path: str, what: str) -> DamagedSegmentError:
+    return DamagedSegmentError(
+        errno.EIO,
+        f"the segment {path} {what}: the database was damaged from outside, or its disk did not keep what it had "
+        "acknowledged; bring the file back from a backup, or abort and delete the array",
+    )
 
 
 def _unlink(path: str) -> None:

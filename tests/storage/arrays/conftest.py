@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import transaction
+
 from wendelin.storage.arrays import memory
 from wendelin.storage.arrays.dirty import DETECTORS, Detector
 from wendelin.storage.database.connection import DB, Connection

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import transaction
+
 from wendelin import ZBigArray
 
 KEYS: list[Any] = [
@@ -91,7 +92,7 @@ def test_iteration_gives_views_of_rows(pair):
 
 
 def test_asarray_does_not_copy(pair):
-    array, expected = pair
+    array, _ = pair
     view = np.asarray(array)
     assert type(view) is np.ndarray
     assert np.shares_memory(view, array[...])
@@ -110,7 +111,9 @@ def test_numpy_functions_take_the_array(pair):
     np.testing.assert_array_equal(np.concatenate([array, array]), np.concatenate([expected, expected]))
 
 
-@pytest.mark.parametrize("key", [[1, 2], np.array([1, 2]), np.array([True] * 11), True, (slice(None), [0, 1])], ids=repr)
+@pytest.mark.parametrize(
+    "key", [[1, 2], np.array([1, 2]), np.array([True] * 11), True, (slice(None), [0, 1])], ids=repr
+)
 def test_index_lists_and_masks_are_refused_with_advice(pair, key):
     array, _ = pair
     with pytest.raises(TypeError, match=r"A\[:\]\[index\]"):
@@ -182,7 +185,7 @@ def test_dtypes_without_a_fixed_scalar_are_refused(dtype):
     ],
 )
 def test_bad_constructor_arguments_name_the_value(arguments, error):
-    with pytest.raises(error, match="(shape|order|blksize)="):
+    with pytest.raises(error, match=r"(shape|order|blksize)="):
         ZBigArray(*arguments)
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import transaction
-from wendelin import ZBigArray
-from wendelin.storage.arrays.extents import PAGE
-from wendelin.storage.errors import ForeignConnectionError, StorageFullError
 from ZODB.POSException import ConflictError, ConnectionStateError
 
 from tests.storage.arrays.conftest import open_folder
+from wendelin import ZBigArray
+from wendelin.storage.arrays.extents import PAGE
+from wendelin.storage.errors import ForeignConnectionError, StorageFullError
 
 BLOCK = 1 << 16
 PER_BLOCK = BLOCK // 8
@@ -31,7 +31,7 @@ def array(root: Any) -> ZBigArray:
 
 
 def address(view: np.ndarray) -> int:
-    return view.__array_interface__["data"][0]
+    return int(view.__array_interface__["data"][0])
 
 
 def test_a_view_is_a_plain_ndarray_whose_address_never_changes(array):
@@ -84,7 +84,7 @@ def test_an_aborted_implicit_transaction_leaves_nothing(array, tmp_path):
     transaction.commit()
     assert view[3] == 3
     gc.collect()
-    assert not [name for name in os.listdir(tmp_path / "db/blobs/tmp") if name.startswith("segment")]
+    assert not list((tmp_path / "db/blobs/tmp").glob("segment*"))
 
 
 def test_overlapping_views_alias(array):
@@ -166,9 +166,12 @@ def test_only_changed_pages_are_mapped_anew(array, other, monkeypatch):
     view = other.root()["a"][:]
     mapped: list[tuple[int, int]] = []
     original = Reservation.map_file
-    monkeypatch.setattr(
-        Reservation, "map_file", lambda self, o, n, *rest: (mapped.append((o, n)), original(self, o, n, *rest))[1]
-    )
+
+    def noting(self: Reservation, offset: int, length: int, *rest: int) -> None:
+        mapped.append((offset, length))
+        original(self, offset, length, *rest)
+
+    monkeypatch.setattr(Reservation, "map_file", noting)
     array[3 * PER_BLOCK] = -1
     transaction.commit()
     mapped.clear()
@@ -367,22 +370,22 @@ def test_a_full_disk_fails_the_commit_and_a_later_one_succeeds(array, monkeypatc
     import errno
 
     view = array[:]
-    real = os.write
+    real = os.writev
 
-    def full(fd: int, data: Any) -> int:
+    def full(fd: int, buffers: Any) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     view[7] = -7
-    monkeypatch.setattr(os, "write", full)
+    monkeypatch.setattr(os, "writev", full)
     with pytest.raises(StorageFullError, match="free space"):
         transaction.commit()
-    monkeypatch.setattr(os, "write", real)
+    monkeypatch.setattr(os, "writev", real)
     assert view[7] == -7
     transaction.commit()
     transaction.begin()
     assert array[7] == -7
     view[8] = -8
-    monkeypatch.setattr(os, "write", full)
+    monkeypatch.setattr(os, "writev", full)
     with pytest.raises(StorageFullError):
         transaction.commit()
     transaction.abort()

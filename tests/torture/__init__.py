@@ -1,0 +1,1 @@
+"""Killing processes and cutting the power, and what must be there afterwards."""
