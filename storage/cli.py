@@ -21,6 +21,9 @@ import click
 import wendelin
 from wendelin.storage.errors import UsageError, WendelinError
 
+COMMANDS = "wendelin.commands"
+"""The group of entry points through which other floors add commands."""
+
 
 class Commands(click.Group):
     """Our commands and those of the entry points `wendelin.commands`."""
@@ -36,7 +39,7 @@ class Commands(click.Group):
 
 
 def _plugins() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group="wendelin.commands")}
+    return {entry.name: entry for entry in entry_points(group=COMMANDS)}
 
 
 def _load(entry: EntryPoint) -> click.Command:

@@ -30,6 +30,10 @@ from wendelin.storage.errors import ForkedConnectionError, ServerGoneError, Stor
 # ZEO waits one second and up to one more between attempts: too long for a server that starts in half a second.
 RECONNECT_SECONDS = 0.2
 
+# A call may be sent before the client has noticed that its server died; then it is time to look after the server.
+FIRST_WAIT_SECONDS = 1.0
+_REPEATABLE = {"history", "lastTransaction", "loadBefore", "loadSerial", "new_oids", "ping", "server_status", "undoLog"}
+
 
 class ServerGone(ServerGoneError, ClientDisconnected):
     """`ServerGoneError` for those who know ZEO: it is a `ClientDisconnected` and a transient error too."""
@@ -38,8 +42,8 @@ class ServerGone(ServerGoneError, ClientDisconnected):
 class ZeoStorage(ClientStorage):
     """The storage of a ZEO server.
 
-    `shown`: the database's URL, for messages. `revive`: called when the server is gone; it may start one, and
-    returns the address to use (None: keep it). `advice`: what to do when no server answers.
+    `shown`: the database's URL, for messages. `advice`: what to do when no server answers. `revive`: called when
+    the server is gone; it starts one and returns its address, or raises.
     """
 
     def __init__(
@@ -50,7 +54,7 @@ class ZeoStorage(ClientStorage):
         read_only: bool = False,
         shown: str,
         advice: Callable[[], str],
-        revive: Callable[[], str | None] | None = None,
+        revive: Callable[[], str] | None = None,
     ) -> None:
         self._asked_read_only = read_only
         self._shown = shown
@@ -84,6 +88,11 @@ class ZeoStorage(ClientStorage):
         with self.explained("sortKey"):
             return str(super().sortKey())
 
+    def tpc_begin(self, *arguments: Any, **named: Any) -> Any:
+        if not self.is_connected():
+            self.ping()  # a commit can wait for a server that comes back; its objects' serials are checked there
+        return super().tpc_begin(*arguments, **named)
+
     def _check_trans(self, trans: Any, meth: str) -> Any:
         with self.explained(meth):
             return super()._check_trans(trans, meth)
@@ -112,11 +121,17 @@ class ZeoStorage(ClientStorage):
             lost = f"waited {self._wait_timeout:g} s ({_reason(self._addr)})"
         return ServerGone(f"the server of {self._shown} does not answer: {lost}. {self._advice()}")
 
+    def forked(self, parent: int) -> ForkedConnectionError:
+        return ForkedConnectionError(
+            f"this connection belongs to process {parent}, not to its forked child {os.getpid()}; "
+            f"open one of your own here: wendelin.connect({self._shown!r})"
+        )
+
     def bring_back(self) -> None:
         if self._revive is None:
             return
         address = self._revive()
-        if address is not None and [address] != self._addr:
+        if [address] != self._addr:
             self.new_addr([address])
 
     def new_addr(self, addr: list[Any]) -> None:
@@ -133,18 +148,39 @@ class _Thread(ClientThread):
         super().__init__(*positional, disconnect_poll=RECONNECT_SECONDS, **named)
 
     def call(self, method: str, *args: Any, **kw: Any) -> Any:
-        self._ready()
-        with self._owner.explained(method):
-            return super().call(method, *args, **kw)
+        once = super().call
+        return self._asked(method, lambda timeout: once(method, *args, **{"timeout": timeout, **kw}))
 
     def load_before(self, oid: bytes, tid: bytes) -> Any:
-        self._ready()
-        with self._owner.explained("load"):
-            return super().load_before(oid, tid)
+        def once(timeout: float | None) -> Any:
+            return self.io_call(self.load_before_co(oid, tid, timeout or self.timeout))
+
+        return self._asked("loadBefore", once)
+
+    def _asked(self, method: str, once: Callable[[float | None], Any]) -> Any:
+        """The answer to a question; those without side effects are asked again when the connection broke."""
+        if os.getpid() != self._pid:
+            raise self._owner.forked(self._pid)
+        if not self.is_connected():
+            self._owner.bring_back()
+        with self._owner.explained(method):
+            if method not in _REPEATABLE:
+                # A transaction that was cut is gone; there is nothing on a new server to abort.
+                return once(FIRST_WAIT_SECONDS if method == "tpc_abort" else None)
+            try:
+                return once(FIRST_WAIT_SECONDS)
+            except ClientDisconnected:
+                self._owner.bring_back()
+                return once(None)
 
     def wait(self, timeout: float | None = None) -> Any:
+        once = super().wait
         with self._owner.explained("connect"):
-            return super().wait(timeout)
+            try:
+                return once(min(FIRST_WAIT_SECONDS, self.timeout))
+            except ClientDisconnected:
+                self._owner.bring_back()
+                return once(timeout)
 
     def async_(self, method: str, *args: Any) -> Any:
         with self._owner.explained(method):
@@ -157,15 +193,6 @@ class _Thread(ClientThread):
     def tpc_finish(self, tid: Any, updates: Any, f: Any, **kw: Any) -> Any:
         with self._owner.explained("tpc_finish"):
             return super().tpc_finish(tid, updates, f, **kw)
-
-    def _ready(self) -> None:
-        if os.getpid() != self._pid:
-            raise ForkedConnectionError(
-                f"this connection belongs to process {self._pid}, not to its forked child {os.getpid()}; "
-                f"open one of your own here: wendelin.connect({self._owner._shown!r})"
-            )
-        if not self.is_connected():
-            self._owner.bring_back()
 
 
 def _reason(addresses: list[Any]) -> str:

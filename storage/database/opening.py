@@ -9,7 +9,7 @@ from typing import Any
 from ZODB.utils import z64
 
 from wendelin.storage.database import ondemand, paths
-from wendelin.storage.database.client import ZeoStorage
+from wendelin.storage.database.client import ServerGone, ZeoStorage
 from wendelin.storage.database.connection import DB, Connection
 from wendelin.storage.database.files import open_folder
 from wendelin.storage.database.urls import DatabaseURL, FileURL, LocalURL, PostgresqlURL, SqliteURL, ZeoURL
@@ -78,13 +78,14 @@ def _local(url: LocalURL, read_only: bool) -> ZeoStorage:
     folder = url.folder
     server = ondemand.ensure(folder)
 
-    def revive() -> str | None:
-        # Who stopped the server on purpose wants the files for something: only a new connect() starts it again.
-        return None if ondemand.was_stopped(folder) else str(ondemand.ensure(folder).socket)
+    def revive() -> str:
+        if ondemand.was_stopped(folder):
+            # Who stopped it on purpose wants the files for something: only a new connect() starts it again.
+            raise ServerGone(f"the server of {url.url} was stopped by `wendelin db stop`. {advice()}")
+        return str(ondemand.ensure(folder).socket)
 
     def advice() -> str:
-        stopped = "It was stopped by `wendelin db stop`. " if ondemand.was_stopped(folder) else ""
-        return f"{stopped}Start it with: {ondemand.start_command(folder)}  (log: {ondemand.log_file(folder)})"
+        return f"Start it with: {ondemand.start_command(folder)}  (log: {ondemand.log_file(folder)})"
 
     address = ZeoURL(str(server.socket), shared=True)
     return ZeoStorage(address, folder / "blobs", read_only=read_only, shown=url.url, advice=advice, revive=revive)

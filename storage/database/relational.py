@@ -6,6 +6,7 @@ sqlite3 is told to (`synchronous=FULL`).
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from typing import Any
 
@@ -33,7 +34,9 @@ def _postgresql(url: PostgresqlURL, read_only: bool) -> Any:
     blobs = url.blob_dir or paths.private_folder(paths.cache_folder(url.url)) / "blobs"
     options = _options(url, read_only, blob_dir=str(blobs), shared_blob_dir=url.shared, driver="psycopg2")
     try:
-        return _storage(url, adapter(dsn=dsn(url), options=options), options)
+        if read_only and not _has_tables(driver, url):
+            raise _empty(url)
+        return _relstorage(url)(adapter(dsn=dsn(url), options=options), options=options)
     except driver.Error as error:
         # Not `from error`: libpq repeats the connection's parameters in some of its messages.
         raise _refused(url, error) from None
@@ -46,16 +49,17 @@ def _sqlite(url: SqliteURL, read_only: bool) -> Any:
     paths.private_folder(url.folder)
     options = _options(url, read_only, blob_dir=str(url.folder / "blobs"), shared_blob_dir=True)
     with translated(url.folder):
-        return _storage(url, adapter(str(url.folder), {"synchronous": "FULL"}, options=options), options)
+        return _relstorage(url)(adapter(str(url.folder), {"synchronous": "FULL"}, options=options), options=options)
 
 
-def _storage(url: PostgresqlURL | SqliteURL, adapter: Any, options: Any) -> Any:
-    try:
-        return _needed("relstorage.storage", url).RelStorage(adapter, options=options)
-    except Exception as error:
-        if type(error).__module__.startswith("relstorage") and options.read_only:
-            raise _empty(url) from error
-        raise
+def _has_tables(driver: Any, url: PostgresqlURL) -> bool:
+    with contextlib.closing(driver.connect(dsn(url))) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('transaction') IS NOT NULL")
+        return bool(cursor.fetchone()[0])
+
+
+def _relstorage(url: PostgresqlURL | SqliteURL) -> Any:
+    return _needed("relstorage.storage", url).RelStorage
 
 
 def _options(url: PostgresqlURL | SqliteURL, read_only: bool, **named: Any) -> Any:

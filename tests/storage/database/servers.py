@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -52,7 +53,9 @@ class Program:
 
     def start(self) -> None:
         with self._log.open("ab") as log:
-            as_user = {"user": self._user, "group": self._user, "extra_groups": []} if self._user else {}
+            as_user: dict[str, Any] = (
+                {"user": self._user, "group": self._user, "extra_groups": []} if self._user else {}
+            )
             self.process = subprocess.Popen(
                 self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", **as_user
             )
@@ -120,17 +123,21 @@ class PostgresqlServer(Program):
         if user:
             for path in (folder, secret):
                 shutil.chown(path, user, user)
-        as_user = {"user": user, "group": user, "extra_groups": []} if user else {}
+        as_user: dict[str, Any] = {"user": user, "group": user, "extra_groups": []} if user else {}
         subprocess.run(
-            [bin_folder / "initdb", "-D", data, "-U", self.user, "--pwfile", secret, "-A", "scram-sha-256", "-E", "UTF8"],
+            [bin_folder / "initdb", "-D", data, "-U", self.user, "--pwfile", secret, "-A", "scram-sha-256", "-EUTF8"],
             check=True, stdout=subprocess.DEVNULL, cwd="/", **as_user,
         )  # fmt: skip
         options = {"listen_addresses": "127.0.0.1", "unix_socket_directories": str(folder), "port": str(self.port)}
         command = [str(bin_folder / "postgres"), "-D", str(data)]
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
-        ready = [bin_folder / "pg_isready", "-q", "-h", str(folder), "-p", str(self.port)]
-        super().__init__(command, lambda: subprocess.run(ready).returncode == 0, folder / "log", user)
+        ready: list[str | Path] = [bin_folder / "pg_isready", "-q", "-h", str(folder), "-p", str(self.port)]
+        super().__init__(command, lambda: subprocess.run(ready, check=False).returncode == 0, folder / "log", user)
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown; SIGTERM waits for its clients
+        self.process.wait(60)
 
     def psql(self, command: str, database: str = "postgres") -> str:
         return subprocess.run(
@@ -166,7 +173,7 @@ def small_disk(folder: Path, megabytes: int = 4) -> Iterator[Path]:
     """A file system of a few MB, mounted at `folder`; skips where this user may not mount."""
     folder.mkdir(parents=True, exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=700", "wendelin-test", str(folder)]
-    mounted = subprocess.run(command, capture_output=True, text=True)
+    mounted = subprocess.run(command, check=False, capture_output=True, text=True)
     if mounted.returncode:
         pytest.skip(f"needs the right to mount a tmpfs: {mounted.stderr.strip()}")
     try:

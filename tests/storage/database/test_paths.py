@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from wendelin.storage.database import paths
 from wendelin.storage.errors import ResourceError
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from wendelin.storage.database import default_url
 from wendelin.storage.database.urls import FileURL, LocalURL, PostgresqlURL, SqliteURL, ZeoURL, parse
 from wendelin.storage.errors import DatabaseURLError, WendelinError
