@@ -114,8 +114,10 @@ class Callbacks:
 @contextmanager
 def _logged_errors() -> Iterator[list[BaseException]]:
     """Exceptions that the comm manager catches and logs meanwhile."""
-    from comm.base_comm import logger
+    import comm.base_comm
+    import ipykernel.comm.manager
 
+    loggers = (comm.base_comm.logger, ipykernel.comm.manager.logger)
     errors: list[BaseException] = []
 
     class Catcher(logging.Handler):
@@ -124,8 +126,10 @@ def _logged_errors() -> Iterator[list[BaseException]]:
                 errors.append(record.exc_info[1])
 
     catcher = Catcher()
-    logger.addHandler(catcher)
+    for logger in loggers:
+        logger.addHandler(catcher)
     try:
         yield errors
     finally:
-        logger.removeHandler(catcher)
+        for logger in loggers:
+            logger.removeHandler(catcher)

@@ -60,11 +60,16 @@ class Command:
     def parse(self, line: str) -> Options | None:
         """The options in a line, or None when it asked for help, which is printed then."""
         try:
-            return self.parser.parse_args(arg_split(line, posix=True))
+            return self.parser.parse_args([_unquoted(word) for word in arg_split(line)])
         except ValueError as error:  # quotes that do not close
             raise UsageError(f"{error}: {line!r}") from None
         except _HelpShown:
             return None
+
+
+def _unquoted(word: str) -> str:
+    """A word without the quotes around it; those within belong to a Python expression."""
+    return word[1:-1] if len(word) > 1 and word[0] == word[-1] and word[0] in "'\"" else word
 
 
 def nothing(parser: Parser) -> None:
