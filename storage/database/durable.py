@@ -18,6 +18,8 @@ class DurableFileStorage(FileStorage):
 
     def __init__(self, path: str, *, blob_dir: str, **options: Any) -> None:
         is_new = not Path(path).exists()
+        # With old copies kept, packing would free no segment: they stay linked beside the new ones.
+        options.setdefault("pack_keep_old", False)
         super().__init__(path, blob_dir=blob_dir, **options)
         if is_new and not self.isReadOnly():
             sync_directory(Path(path).parent)

@@ -85,7 +85,8 @@ def test_an_extent_map_remembers_every_page_whatever_moves_to_its_base(steps):
     limits = module.RECENT_RUNS, module.CHUNK_RUNS
     module.RECENT_RUNS, module.CHUNK_RUNS = 4, 3
     try:
-        extents, model = Extents(1), [None] * PAGES
+        extents = Extents(1)
+        model: list[Page] = [None] * PAGES
         for number, (frees, start, length) in enumerate(steps, 1):
             stop = min(start + length, PAGES)
             if frees:
