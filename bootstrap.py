@@ -29,6 +29,8 @@ from house.parts import PROXY_SOURCE, TOOLS_FILE, node_and_npm, prepare
 from house.steps import PYTHON, ROOT, VENV, StopError, step
 from house.uv import get_uv, uv_environment
 
+LINT_IMPORTS = "from importlinter.cli import lint_imports_command as run; run()"
+
 
 def run_environment() -> dict[str, str]:
     """The environment of what bootstrap starts: `.venv` first on PATH, WENDELIN_TOOLS, no user packages."""
@@ -75,21 +77,20 @@ def cmd_lint(options: argparse.Namespace) -> int:
 
 def run_lint() -> int:
     """Each check on one line, its findings when there are any; 0 when all are clean."""
+    mend = "Most of it is mended by: .venv/bin/ruff check --fix; .venv/bin/ruff format"
     checks = {
-        "ruff check": ["-m", "ruff", "check", "--quiet"],
-        "ruff format": ["-m", "ruff", "format", "--check", "--quiet"],
-        "mypy": ["-m", "mypy", "--no-error-summary"],
-        "import contract": ["-c", "from importlinter.cli import lint_imports_command as run; run()"],
+        "ruff check": (["-m", "ruff", "check", "--quiet"], mend),
+        "ruff format": (["-m", "ruff", "format", "--check", "--quiet"], mend),
+        "mypy": (
+            ["-m", "mypy", "--no-error-summary"],
+            "Types are checked strictly; see [tool.mypy] in pyproject.toml.",
+        ),
+        "import contract": (["-c", LINT_IMPORTS, "--no-cache"], "Imports point down; see CONTRIBUTING.md, rule 1."),
     }
     failed = 0
-    for title, arguments in checks.items():
+    for title, (arguments, hint) in checks.items():
         try:
-            step(
-                title,
-                [PYTHON, *arguments],
-                hint="Most of it: .venv/bin/ruff check --fix; .venv/bin/ruff format",
-                env=run_environment(),
-            )
+            step(title, [PYTHON, *arguments], hint, env=run_environment())
         except StopError as error:
             print(error)
             failed = 1

@@ -109,7 +109,7 @@ def tools() -> dict[str, str | None]:
 @pytest.fixture(autouse=True)
 def no_process_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fails a test that leaves processes behind, detached ones included, after ending them."""
-    known = processes.descendants(os.getpid())
+    known = processes.pids()
     session, mark = os.environ[processes.MARK], uuid.uuid4().hex
     os.environ[processes.MARK] = mark
     yield

@@ -47,9 +47,14 @@ def _read(folder: Path) -> Process | None:
     return Process(int(folder.name), int(parent), command, frozenset(environment))
 
 
-def living() -> list[Process]:
-    """All processes this user may look at, zombies left out."""
-    found = (_read(folder) for folder in Path("/proc").iterdir() if folder.name.isdigit())
+def pids() -> set[int]:
+    """The numbers of all processes there are."""
+    return {int(name) for name in os.listdir("/proc") if name.isdigit()}  # noqa: PTH208 - called twice a test
+
+
+def living(numbers: Iterable[int] | None = None) -> list[Process]:
+    """The processes (all, or those of the numbers given) that this user may look at, zombies left out."""
+    found = (_read(Path("/proc") / str(pid)) for pid in (pids() if numbers is None else numbers))
     return [process for process in found if process is not None]
 
 
@@ -58,28 +63,17 @@ def started_with(variable: str, value: str) -> list[Process]:
     return [p for p in living() if f"{variable}={value}" in p.environment and p.pid != os.getpid()]
 
 
-def descendants(of: int) -> set[int]:
-    """The numbers of the living children of a process, their children, and so on."""
-    children: dict[int, list[int]] = {}
-    for process in living():
-        children.setdefault(process.parent, []).append(process.pid)
-    found: set[int] = set()
-    waiting = [of]
-    while waiting:
-        fresh = [pid for pid in children.get(waiting.pop(), []) if pid not in found]
-        found.update(fresh)
-        waiting.extend(fresh)
-    return found
-
-
 def left_behind(mark: str, known: set[int]) -> list[Process]:
-    """Processes that carry `mark`, and descendants of this process that are not among the `known` ones."""
-    ours = descendants(os.getpid()) - known
+    """Of the processes whose numbers are not among the `known` ones: those that carry `mark`, and our descendants."""
+    fresh = living(pids() - known - {os.getpid()})
+    family = {os.getpid()}
+    for process in sorted(fresh, key=lambda process: process.pid):  # a child's number is mostly above its parent's
+        if process.parent in family:
+            family.add(process.pid)
     return [
         process
-        for process in living()
-        if (f"{MARK}={mark}" in process.environment or process.pid in ours)
-        and process.pid not in (known | {os.getpid()})
+        for process in fresh
+        if (f"{MARK}={mark}" in process.environment or process.pid in family)
         and not any(helper in process.command for helper in _HELPERS)
     ]
 
@@ -88,12 +82,11 @@ def stop(processes: Iterable[Process], patience: float = 10.0) -> None:
     """SIGTERM, then SIGKILL to those that still live after `patience` seconds; returns when all are gone."""
     chosen = {process.pid: process for process in processes}
     for number, limit in ((signal.SIGTERM, patience), (signal.SIGKILL, patience)):
-        alive = [p.pid for p in living() if p.pid in chosen and p.command == chosen[p.pid].command]
+        alive = [p.pid for p in living(chosen) if p.command == chosen[p.pid].command]
         for pid in alive:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
         end = time.monotonic() + limit
         while alive and time.monotonic() < end:
             time.sleep(0.02)
-            present = {p.pid for p in living()}
-            alive = [pid for pid in alive if pid in present]
+            alive = [process.pid for process in living(alive)]

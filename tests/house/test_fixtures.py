@@ -19,17 +19,18 @@ SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 def test_a_detached_process_is_seen_and_stopped() -> None:
     """A double fork with setsid hides a process from its parent, not from the mark."""
     script = "import subprocess, sys; subprocess.Popen(sys.argv[1:], start_new_session=True)"
+    known = processes.pids()
     subprocess.run([sys.executable, "-c", script, *SLEEP], check=True)
-    left = processes.left_behind(os.environ[processes.MARK], set())
+    left = processes.left_behind(os.environ[processes.MARK], known)
     assert [process.command for process in left] == [" ".join(SLEEP)]
     assert left[0].parent != os.getpid()
     processes.stop(left)
-    assert processes.left_behind(os.environ[processes.MARK], set()) == []
+    assert processes.left_behind(os.environ[processes.MARK], known) == []
 
 
 def test_a_forked_child_is_seen() -> None:
     """Without exec, /proc shows the environment of the parent's start: the descent tells."""
-    known = processes.descendants(os.getpid())
+    known = processes.pids()
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
