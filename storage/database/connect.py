@@ -15,7 +15,8 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any
 
-from wendelin.storage.database.urls import DatabaseURL, parse
+from wendelin.storage.database import ondemand
+from wendelin.storage.database.urls import DatabaseURL, LocalURL, parse
 
 if TYPE_CHECKING:
     from wendelin.storage.database.connection import Connection
@@ -94,6 +95,8 @@ class _Shared:
 
             self._db = open_database(self._url, read_only=self._read_only, on_idle=self._close_if_idle)
         else:
+            if isinstance(self._url, LocalURL):
+                ondemand.ensure(self._url.folder)  # even one that was stopped on purpose
             # A database that is open already may not have heard yet of what another process has just committed.
             with contextlib.suppress(AttributeError):
                 self._db.storage.sync()

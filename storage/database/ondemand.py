@@ -264,6 +264,10 @@ def _failure(folder: Path, report: dict[str, Any]) -> WendelinError:
 
 
 def _end(running: Server) -> None:
+    if not running.pid:
+        raise UnavailableError(
+            f"the server of {str(running.folder)!r} runs in another container or process namespace: stop it there"
+        )
     try:
         handle = os.pidfd_open(running.pid)
     except ProcessLookupError:

@@ -128,7 +128,12 @@ class PostgresqlServer(Program):
             [bin_folder / "initdb", "-D", data, "-U", self.user, "--pwfile", secret, "-A", "scram-sha-256", "-EUTF8"],
             check=True, stdout=subprocess.DEVNULL, cwd="/", **as_user,
         )  # fmt: skip
-        options = {"listen_addresses": "127.0.0.1", "unix_socket_directories": str(folder), "port": str(self.port)}
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": str(folder),
+            "port": str(self.port),
+            "fsync": "off",
+        }
         command = [str(bin_folder / "postgres"), "-D", str(data)]
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]

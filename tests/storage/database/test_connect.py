@@ -12,7 +12,7 @@ import pytest
 import transaction
 
 import wendelin
-from tests.storage.database.children import children
+from tests.storage.database.children import Failed, children
 from wendelin.storage.errors import DatabaseLockedError, DatabaseURLError, UnavailableError
 
 
@@ -37,7 +37,7 @@ def test_the_last_close_closes_the_database(url: str) -> None:
     first.close()
     with children() as [child]:
         code = f"import wendelin, transaction; c = wendelin.connect({url!r}); c.root()['x'] = 1; transaction.commit()"
-        with pytest.raises(Exception, match="DatabaseLockedError"):
+        with pytest.raises(Failed, match="DatabaseLockedError"):
             child.do(code)
         second.close()
         child.do(code + "; c.close()")
@@ -171,3 +171,17 @@ class TestFile:
             reader.close()
             child.do("r['x'] = 3; transaction.commit()")
             assert child.do("", "r['x']") == 3
+
+    def test_a_file_size_limit_is_told_as_a_full_disk(self, url: str) -> None:
+        """What a user without the right to mount a small disk meets with `ulimit -f`."""
+        with children() as [child]:
+            child.do(f"import resource, wendelin, transaction; c = wendelin.connect({url!r}); c.root()['x'] = 1")
+            child.do("transaction.commit(); resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, -1))")
+            with pytest.raises(Failed, match=r"StorageFullError: .*no room for the database in .*df -h"):
+                child.do("c.root()['x'] = bytes(200_000); transaction.commit()")
+            child.do("transaction.abort()")
+            assert child.do("", "c.root()['x']") == 1
+            child.do("c.root()['x'] = 2; transaction.commit(); c.close()")
+        connection = wendelin.connect(url)
+        assert connection.root()["x"] == 2
+        connection.close()

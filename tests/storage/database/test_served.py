@@ -241,6 +241,10 @@ def test_a_stopped_server_stays_stopped_until_somebody_connects() -> None:
             child.do(OPEN)
         transaction.begin()
         assert connection.root()["x"] == 1
+        assert ondemand.stop(server().folder)
+        wendelin.connect(transaction_manager=transaction.TransactionManager()).close()
+        transaction.begin()
+        assert connection.root()["x"] == 1
     assert ondemand.stop(server().folder)
     assert ondemand.stop(stopped.folder) is None
 
