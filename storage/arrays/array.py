@@ -131,12 +131,11 @@ class ZBigArray(Persistent):
     @property
     def strides(self) -> tuple[int, ...]:
         """Bytes from one element to the next along each axis."""
-        strides = [self.itemsize] * self.ndim
-        axes = range(self.ndim - 2, -1, -1) if self.order == "C" else range(1, self.ndim)
-        step = 1 if self.order == "C" else -1
-        for axis in axes:
-            strides[axis] = strides[axis + step] * max(self.shape[axis + step], 1)
-        return tuple(strides)
+        shape = self._shape
+        known: tuple[Any, tuple[int, ...]] | None = self.__dict__.get("_v_strides")
+        if known is None or known[0] is not shape:
+            known = self._v_strides = (shape, _strides(shape, self.itemsize, self._order))
+        return known[1]
 
     @property
     def T(self) -> npt.NDArray[Any]:
@@ -379,6 +378,14 @@ def _basic(part: Any) -> Any:
         f"index {part!r} names no view, and slices of a ZBigArray are views: take the view first, A[:][index], "
         "or write A[:][index] = value"
     )
+
+
+def _strides(shape: tuple[int, ...], itemsize: int, order: Order) -> tuple[int, ...]:
+    strides = [itemsize] * len(shape)
+    step = 1 if order == "C" else -1
+    for axis in range(len(shape) - 2, -1, -1) if order == "C" else range(1, len(shape)):
+        strides[axis] = strides[axis + step] * max(shape[axis + step], 1)
+    return tuple(strides)
 
 
 def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
