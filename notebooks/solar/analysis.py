@@ -7,10 +7,9 @@ database, with `VERSION` and a digest of the very rows they were computed from, 
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +18,14 @@ import pandas as pd
 from wendelin.notebooks.solar import degradation as ageing
 from wendelin.notebooks.solar import maintenance, performance, quality
 from wendelin.notebooks.solar.degradation import Degradation
+from wendelin.notebooks.solar.flags import monthly_shares
 from wendelin.notebooks.solar.maintenance import Assumptions, Suggestion
 from wendelin.notebooks.solar.performance import Performance
 from wendelin.notebooks.solar.quality import Quality
 from wendelin.notebooks.solar.readings import stamps
+from wendelin.notebooks.solar.report import VERSION, Report
 from wendelin.notebooks.solar.soiling import Soiling, soiling
 from wendelin.notebooks.solar.systems import System
-
-VERSION: Final = 1
-"""Raise it when a formula changes: stored figures of another version count as stale."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +81,6 @@ def what_if(system: System, frame: pd.DataFrame, percent_per_year: float) -> Ana
     return analyse(system, changed)
 
 
-def digest(records: npt.NDArray[Any]) -> str:
-    """Fingerprint of the rows, 32 hexadecimal digits; 60 000 rows take 3 ms."""
-    return hashlib.blake2b(np.ascontiguousarray(records).view(np.uint8).data, digest_size=16).hexdigest()
-
-
 def summary(analysis: Analysis, fingerprint: str) -> dict[str, Any]:
     """Plain values (str, int, float, None, lists and dicts of them) of `analysis` for the database.
 
@@ -127,3 +120,21 @@ def _plain_row(row: pd.Series[Any]) -> list[float | None]:
 def _number(value: float) -> float | None:
     """NaN is no JSON and no answer: None says "unknown"."""
     return None if not math.isfinite(value) else float(value)
+
+
+def report(analysis: Analysis, time: npt.NDArray[np.int64], fingerprint: str, *, stale: bool = False) -> Report:
+    """The report of a fresh analysis; `time` (ns, UTC) and `fingerprint` (`analysis.digest`) are those of its rows."""
+    return Report(
+        system=analysis.system,
+        summary=summary(analysis, fingerprint),
+        daily=analysis.performance.daily,
+        flags=monthly_shares(time, analysis.quality.stored),
+        slopes=slopes_of(analysis),
+        stale=stale,
+    )
+
+
+def slopes_of(analysis: Analysis) -> pd.DataFrame:
+    """The slopes of an analysis, an empty table where there is no rate."""
+    found = analysis.degradation.slopes
+    return found if found is not None else pd.DataFrame({"slope": []}, index=pd.DatetimeIndex([], tz="UTC"))

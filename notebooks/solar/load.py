@@ -18,14 +18,15 @@ from typing import Any, Final, TypeVar
 
 import click
 import pandas as pd
+import transaction
 from tqdm import tqdm
 from ZODB.POSException import ConflictError
 
 import wendelin
-from wendelin.notebooks.solar import analysis, store
+from wendelin.notebooks.solar import store
 from wendelin.notebooks.solar.analysis import Analysis
 from wendelin.notebooks.solar.errors import UnknownSystemError
-from wendelin.notebooks.solar.readings import read_parquet, to_records
+from wendelin.notebooks.solar.readings import digest, read_parquet, to_records
 from wendelin.notebooks.solar.systems import SYSTEMS, System
 from wendelin.storage.errors import WendelinError
 
@@ -64,7 +65,7 @@ def load_system(connection: Any, system: System, folder: Path = DATA, *, force: 
     """
     started = time.perf_counter()
     frame = read_parquet(folder / system.file, system)
-    fingerprint = analysis.digest(to_records(frame, system))
+    fingerprint = digest(to_records(frame, system))
 
     def change() -> tuple[str, int]:
         root = connection.root()
@@ -84,7 +85,7 @@ def load_system(connection: Any, system: System, folder: Path = DATA, *, force: 
 def store_system(connection: Any, system: System, frame: pd.DataFrame, *, source: str = "") -> Analysis:
     """Put your own `system` and its `frame` (see `readings`) into the database, analyse, and commit.
 
-    An earlier system of the same id is replaced.
+    An earlier system of the same id is replaced. In the Wendelin kernel call `store.write` and `store.refresh`.
     """
 
     def change() -> Analysis:
@@ -97,7 +98,8 @@ def store_system(connection: Any, system: System, frame: pd.DataFrame, *, source
 def update(connection: Any, system_id: str, frame: pd.DataFrame) -> Analysis:
     """Append later rows to `system_id`, analyse all its rows again, and commit both in one transaction.
 
-    Dashboards that are open show the new figures within seconds.
+    Dashboards that are open show the new figures within seconds. In the Wendelin kernel, whose cells are transactions,
+    call `store.append` and `store.refresh` with the `root` of the notebook instead: the cell commits.
 
     Raises
     ------
@@ -123,7 +125,8 @@ def load(
         An id that is not one of the five; nothing was loaded.
     """
     chosen = _chosen(systems)
-    connection = wendelin.connect(url)
+    # Its own transactions: a caller may be in the middle of one, as a cell of the Wendelin kernel always is.
+    connection = wendelin.connect(url, transaction_manager=transaction.TransactionManager())
     try:
         for system in chosen:
             yield load_system(connection, system, folder, force=force)

@@ -18,11 +18,12 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from wendelin.notebooks.solar.dates import day
 from wendelin.notebooks.solar.degradation import Degradation
 from wendelin.notebooks.solar.performance import Performance
 from wendelin.notebooks.solar.quality import Quality
 from wendelin.notebooks.solar.readings import stamps, step
-from wendelin.notebooks.solar.soiling import Soiling
+from wendelin.notebooks.solar.soiling import SWING, Soiling, by_season, swing
 from wendelin.notebooks.solar.systems import System
 
 TYPICAL_AGEING: Final = -0.5
@@ -113,7 +114,7 @@ def _down_now(f: Findings) -> Suggestion | None:
     return Suggestion(
         Urgency.NOW,
         "Send somebody to the inverter",
-        f"no output in sunshine since {since:%d %B %Y}, while the irradiance sensor goes on",
+        f"no output in sunshine since {day(since)}, while the irradiance sensor goes on",
         f.yearly_energy,
     )
 
@@ -131,7 +132,7 @@ def _was_down(f: Findings) -> Suggestion | None:
     return Suggestion(
         Urgency.PLAN,
         "Have outages reported within a day",
-        f"{out} days without output in sunshine; the longest stretch from {start:%d %B %Y} to {end:%d %B %Y}{frost}",
+        f"{out} days without output in sunshine; the longest stretch from {day(start)} to {day(end)}{frost}",
         lost / years,
     )
 
@@ -183,21 +184,33 @@ def _no_meter(f: Findings) -> Suggestion | None:
     return Suggestion(
         Urgency.NOW,
         "Restore the power meter's connection",
-        f"no power value since {power:%d %B %Y}, while irradiance was recorded until {light:%d %B %Y}: "
+        f"no power value since {day(power)}, while irradiance was recorded until {day(light)}: "
         f"for {silent:.0f} days nobody knew what the plant gave",
     )
 
 
 def _low_level(f: Findings) -> Suggestion | None:
-    """Far below what the published rated power promises. Says nothing when the rated power is an estimate."""
+    """Far below what the published rated power promises. Says nothing when the rated power is an estimate.
+
+    A sensor that is not in the modules' plane makes the performance low and swing with the sun's height. Then nobody
+    knows whether any energy is lost, and no energy is promised.
+    """
     ratio = f.performance.over(365)
     if f.performance.rated_is_estimated or not ratio < LOW:
         return None
+    level = f"performance {ratio:.2f} in the last year with data, a healthy plant has {HEALTHY:.2f} and more"
+    season = by_season(f.performance.daily["normalized"])
+    if swing(season) > SWING:
+        return Suggestion(
+            Urgency.PLAN,
+            "Compare the irradiance sensor's angle with the modules'",
+            f"{level}, and it swings with the season from {season.min():.2f} to {season.max():.2f}: the sensor is "
+            "tilted differently, most likely, so nobody knows yet whether energy is lost",
+        )
     return Suggestion(
         Urgency.PLAN,
-        "Measure strings and the irradiance sensor's angle",
-        f"performance {ratio:.2f} in the last year with data, a healthy plant has {HEALTHY:.2f} and more: strings may "
-        "be off, or the sensor is tilted more steeply than the modules",
+        "Measure the strings",
+        f"{level}: strings may be off, or the irradiance sensor reads too much",
         (HEALTHY / ratio - 1) * f.yearly_energy * ratio / f.performance.ratio,
     )
 
@@ -266,7 +279,7 @@ def _clock(f: Findings) -> Suggestion | None:
     return Suggestion(
         Urgency.PLAN,
         "Set the data logger's clock to a fixed zone",
-        f"{100 * share:.0f} % of the stamps are off by about an hour, the first on {first:%d %B %Y}: "
+        f"{100 * share:.0f} % of the stamps are off by about an hour, the first on {day(first)}: "
         "summer time, most likely",
     )
 

@@ -190,18 +190,22 @@ def local_day(system: System, frame: pd.DataFrame) -> pd.DatetimeIndex:
 
 
 def by_period(performance: Performance, period: str) -> pd.DataFrame:
-    """Months (``"MS"``) or years (``"YS"``): ``energy`` kWh, ``performance``, ``days_out``, ``coverage`` 0…1.
+    """Months (``"MS"``) or years (``"YS"``): ``energy`` kWh, ``performance``, ``days_out``, ``coverage``.
 
-    A period without a single usable hour has a performance of NaN.
+    ``coverage`` 0…1 is the usable part of the daylight of the whole calendar period, so a year that begins in August
+    is not complete. A period without a single usable hour has a performance of NaN.
     """
     daily = performance.daily
     grouped = daily.assign(weighted=daily["performance"] * daily["expected_usable"]).resample(period)
-    sums = grouped[["energy", "weighted", "expected_usable"]].sum()
+    sums = grouped[["energy", "weighted", "expected_usable", "coverage"]].sum()
+    starts = sums.index
+    assert isinstance(starts, pd.DatetimeIndex)
+    length = ((starts + pd.tseries.frequencies.to_offset(period)) - starts) / pd.Timedelta(days=1)
     return pd.DataFrame(
         {
             "energy": sums["energy"],
             "performance": sums["weighted"] / sums["expected_usable"].where(sums["expected_usable"] > 0),
             "days_out": grouped["out"].sum().astype(int),
-            "coverage": grouped["coverage"].mean(),
+            "coverage": sums["coverage"] / length.to_numpy(),
         }
     )

@@ -1,4 +1,7 @@
-"""What the dashboard and the notebook show of one system: the same whether read from the database or just computed."""
+"""What the dashboard and the notebook show of one system: the same whether read from the database or just computed.
+
+Light to import: `analysis`, which makes reports, imports the scientific packages; showing stored ones needs none.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from wendelin.notebooks.solar.analysis import Analysis, summary
-from wendelin.notebooks.solar.quality import monthly_shares
 from wendelin.notebooks.solar.readings import stamps
 from wendelin.notebooks.solar.systems import System
+
+VERSION: Final = 2
+"""Raise it when a formula changes: stored figures of another version count as stale."""
 
 DAILY: Final = ("energy", "expected", "expected_usable", "performance", "insolation", "normalized", "coverage")
 """Columns of float32 in the stored daily table; ``day`` (int64 ns) and ``out`` (bool) stand beside them."""
@@ -60,24 +64,6 @@ class Report:
     def years(self) -> float:
         """Span of the rows in years."""
         return float((self.end - self.begin) / pd.Timedelta(days=365.25))
-
-
-def from_analysis(analysis: Analysis, time: npt.NDArray[np.int64], fingerprint: str, *, stale: bool = False) -> Report:
-    """The report of a fresh analysis; `time` (ns, UTC) and `fingerprint` (`analysis.digest`) are those of its rows."""
-    return Report(
-        system=analysis.system,
-        summary=summary(analysis, fingerprint),
-        daily=analysis.performance.daily,
-        flags=monthly_shares(time, analysis.quality.stored),
-        slopes=slopes_of(analysis),
-        stale=stale,
-    )
-
-
-def slopes_of(analysis: Analysis) -> pd.DataFrame:
-    """The slopes of an analysis, an empty table where there is no rate."""
-    found = analysis.degradation.slopes
-    return found if found is not None else pd.DataFrame({"slope": []}, index=pd.DatetimeIndex([], tz="UTC"))
 
 
 def daily_records(daily: pd.DataFrame) -> npt.NDArray[Any]:

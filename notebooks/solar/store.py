@@ -18,20 +18,22 @@ class of this application, so its modules may move.
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 import wendelin
-from wendelin.notebooks.solar import analysis as figures
 from wendelin.notebooks.solar import report as reports
 from wendelin.notebooks.solar.errors import MeasurementsError, NothingLoadedError, UnknownSystemError
-from wendelin.notebooks.solar.quality import monthly_shares
-from wendelin.notebooks.solar.readings import TIME, from_records, to_records
-from wendelin.notebooks.solar.report import Report
+from wendelin.notebooks.solar.flags import monthly_shares
+from wendelin.notebooks.solar.readings import TIME, digest, from_records, to_records
+from wendelin.notebooks.solar.report import VERSION, Report
 from wendelin.notebooks.solar.systems import System
+
+if TYPE_CHECKING:
+    from wendelin.notebooks.solar.analysis import Analysis
 
 Root = MutableMapping[str, Any]
 HOW_TO_LOAD = "python -m wendelin.notebooks.solar.load"
@@ -73,7 +75,7 @@ def write(root: Root, system: System, frame: pd.DataFrame, *, source: str = "") 
     home = f"solar/{system.id}"
     root[f"{home}/system"] = system.to_dict()
     _put(root, f"{home}/measurements", records)
-    root[f"{home}/source"] = {"name": source, "rows": len(records), "digest": figures.digest(records)}
+    root[f"{home}/source"] = {"name": source, "rows": len(records), "digest": digest(records)}
 
 
 def append(root: Root, system_id: str, frame: pd.DataFrame) -> None:
@@ -109,22 +111,24 @@ def end(root: Root, system_id: str) -> pd.Timestamp:
 def is_current(root: Root, system_id: str) -> bool:
     """Whether the stored figures were computed from the rows that are stored now, by the formulas of now."""
     stored = root.get(f"solar/{system_id}/analysis/summary") if f"solar/{system_id}/analysis" in root else None
-    if stored is None or stored.get("version") != figures.VERSION:
+    if stored is None or stored.get("version") != VERSION:
         return False
     array = root[f"solar/{system_id}/measurements"]
-    return bool(stored["rows"] == len(array) and stored["digest"] == figures.digest(array[:]))
+    return bool(stored["rows"] == len(array) and stored["digest"] == digest(array[:]))
 
 
-def refresh(root: Root, system_id: str) -> figures.Analysis:
+def refresh(root: Root, system_id: str) -> Analysis:
     """Analyse the stored rows of `system_id` and store the figures beside them."""
+    from wendelin.notebooks.solar import analysis as figures  # seconds of imports that a reader can do without
+
     system = system_of(root, system_id)
     records = root[f"solar/{system_id}/measurements"][:]
     analysis = figures.analyse(system, from_records(records))
     home = f"solar/{system_id}/analysis"
-    root[f"{home}/summary"] = figures.summary(analysis, figures.digest(records))
+    root[f"{home}/summary"] = figures.summary(analysis, digest(records))
     _put(root, f"{home}/flags", analysis.quality.stored)
     _put(root, f"{home}/daily", reports.daily_records(analysis.performance.daily))
-    _put(root, f"{home}/slopes", reports.slope_records(reports.slopes_of(analysis)))
+    _put(root, f"{home}/slopes", reports.slope_records(figures.slopes_of(analysis)))
     return analysis
 
 
@@ -145,8 +149,10 @@ def report(root: Root, system_id: str) -> Report | None:
 
 def compute(system: System, records: npt.NDArray[Any]) -> Report:
     """The report of rows whose stored figures are stale: pure, for a reader that may not write, in any thread."""
+    from wendelin.notebooks.solar import analysis as figures  # seconds of imports that a reader can do without
+
     analysis = figures.analyse(system, from_records(records))
-    return reports.from_analysis(analysis, records[TIME].astype(np.int64), figures.digest(records), stale=True)
+    return figures.report(analysis, records[TIME].astype(np.int64), digest(records), stale=True)
 
 
 def _put(root: Root, path: str, values: npt.NDArray[Any]) -> None:

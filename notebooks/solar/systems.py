@@ -182,7 +182,7 @@ ST_PETERSBURG = System(
         Column("dc_voltage", "dc_voltage", "V"),
         Column("dc_current", "dc_current", "A"),
     ),
-    note="The plane of the irradiance sensor (`intsolirrad`) is not documented.",
+    note="The plane of the irradiance sensor is not documented.",
 )
 
 COCOA_BEACH = System(

@@ -1,0 +1,123 @@
+"""Figures in a plant manager's words: one place for signs, units, dates and verdicts."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from wendelin.notebooks.solar.report import Report
+from wendelin.widgets.table import Kind
+
+URGENCY: Final[dict[str, tuple[str, Kind]]] = {
+    "NOTHING": ("Nothing to do", "good"),
+    "WATCH": ("Keep watching", "unknown"),
+    "PLAN": ("Plan", "watch"),
+    "NOW": ("Now", "bad"),
+}
+GOOD_SHARE: Final = 0.85
+POOR_SHARE: Final = 0.60
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A number with a sign, a real minus: ``"−0.49"``."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def percent(share: float | None, digits: int = 0) -> str:
+    """A share 0…1 as ``"88 %"``; ``"unknown"`` for None."""
+    return "unknown" if share is None else f"{100 * share:.{digits}f} %"
+
+
+def energy(kwh: float | None) -> str:
+    """``"1,571 kWh"``, ``"252.4 MWh"`` from 10 MWh on, ``"unknown"`` for None."""
+    if kwh is None:
+        return "unknown"
+    return f"{kwh / 1000:,.1f} MWh" if abs(kwh) >= 10_000 else f"{kwh:,.0f} kWh"
+
+
+def money(amount: float | None, currency: str) -> str:
+    """``"7,322 USD"``; nothing for None."""
+    return "" if amount is None else f"{amount:,.0f} {currency}"
+
+
+def rated(report: Report) -> str:
+    """Rated power in kWp, with ≈ where it was estimated."""
+    watts = report.summary["rated_power"]
+    if watts is None:
+        return "unknown"
+    about = "≈ " if report.summary["rated_is_estimated"] else ""
+    return f"{about}{watts / 1000:,.1f}"
+
+
+def degradation(report: Report) -> tuple[str, str]:
+    """The rate and its interval, or "not known yet" and the reason in words."""
+    aged = report.summary["degradation"]
+    if aged["rate"] is None:
+        return "no rate yet", str(aged["reason"])
+    return signed(aged["rate"]), f"95 % interval {signed(aged['low'])} … {signed(aged['high'])}"
+
+
+def ageing_verdict(report: Report) -> str:
+    """One sentence about the rate for somebody who never heard of confidence intervals."""
+    aged = report.summary["degradation"]
+    if aged["rate"] is None:
+        return f"Whether this system ages cannot be told yet: {aged['reason']}."
+    if aged["low"] < 0 < aged["high"]:
+        return (
+            f"From {aged['pairs']} pairs of days one year apart the change is {signed(aged['rate'])} % a year, but the "
+            f"interval {signed(aged['low'])} … {signed(aged['high'])} includes zero: no ageing is proven."
+        )
+    verb = "loses" if aged["rate"] < 0 else "gains"
+    return (
+        f"The system {verb} {abs(aged['rate']):.2f} % of its first year's level a year; with 95 % confidence between "
+        f"{signed(aged['low'])} and {signed(aged['high'])} %, from {aged['pairs']} pairs of days one year apart."
+    )
+
+
+def quality(report: Report) -> tuple[str, Kind, str]:
+    """Badge, its kind, and the share of usable daylight hours in words."""
+    share = report.summary["usable_share"]
+    if share is None:
+        return "unknown", "unknown", "no daylight hours"
+    text = f"{percent(share)} of the daylight hours are usable"
+    if share >= GOOD_SHARE:
+        return "good", "good", text
+    return ("fair", "watch", text) if share >= POOR_SHARE else ("poor", "bad", text)
+
+
+def performance(report: Report) -> tuple[str, str]:
+    """Performance of the last year with data, and over the whole life."""
+    last, life = report.summary["performance_last_year"], report.summary["performance"]
+    if last is None or life is None:
+        return "unknown", "no usable hours"
+    relative = ", relative: rated power estimated" if report.summary["rated_is_estimated"] else ""
+    return f"{last:.2f}", f"{life:.2f} over its life{relative}"
+
+
+def first_suggestion(report: Report) -> tuple[str, Kind, str]:
+    """Word of urgency, its kind, and what to do first."""
+    first = report.summary["suggestions"][0]
+    word, kind = URGENCY[first["urgency"]]
+    return word, kind, "" if first["urgency"] == "NOTHING" else str(first["what"])
+
+
+def suggestions(report: Report) -> list[tuple[str, Kind, str, str, str]]:
+    """All suggestions as `wendelin.widgets.cards.advice` takes them."""
+    assumed = report.summary["assumptions"]
+    return [
+        (*URGENCY[s["urgency"]], str(s["what"]), str(s["why"]), worth(s, assumed))
+        for s in report.summary["suggestions"]
+    ]
+
+
+def sentence(text: str) -> str:
+    """A capital first and a full stop last."""
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def worth(suggestion: dict[str, Any], assumed: dict[str, Any]) -> str:
+    """``"Worth about 17.8 MWh or 2,131 USD a year (assumed tariff 0.12 USD/kWh)"``; nothing when unknown."""
+    if suggestion["energy"] is None:
+        return ""
+    price = f"{assumed['tariff']:.2f} {assumed['currency']}/kWh"
+    value = money(suggestion["money"], assumed["currency"])
+    return f"Worth about {energy(suggestion['energy'])} or {value} a year (assumed tariff {price})"
