@@ -80,9 +80,8 @@ def _in_magic(text: str, session: Session) -> Found | None:
         return None
     known = subcommand(words[0])
     if last.startswith("-"):
-        options = [option for action in known.parser._actions for option in action.option_strings]
-        return last, [option for option in options if option.startswith(last)], "option"
-    choices = [str(choice) for action in known.parser._actions for choice in action.choices or ()]
+        return last, [option for option in known.parser.options() if option.startswith(last)], "option"
+    choices = known.parser.choices(words[1:-1])
     if choices:
         return last, [choice for choice in choices if choice.startswith(last)], "option"
     if known.completes_paths and session.connection is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -41,7 +42,7 @@ def attach(shell: InteractiveShell, *, cells: bool) -> Attached:
     known = _attached.get(shell)
     if known is not None:
         return known
-    session = Session(shell.user_ns)
+    session = Session(shell.user_ns, partial(shell.push, interactive=False))
     transactions = Cells(shell, session)
     magics = WendelinMagics(shell, session, transactions)
     shell.register_magics(magics)

@@ -12,7 +12,7 @@ import getpass
 import os
 import signal
 import threading
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -34,12 +34,13 @@ class InterruptedAfterCommit(KeyboardInterrupt):  # it is no error
 class Session:
     """A connection and its transactions, for the thread that made the session.
 
-    `namespace` receives `db`, `root` and `np` when a database is open; while none is, the first two are `Missing`,
-    which raise what to do.
+    `namespace` receives `db`, `root` and `np` when a database is open, through `push` if that is given; while none
+    is, the first two are `Missing`, which raise what to do.
     """
 
-    def __init__(self, namespace: MutableMapping[str, Any]) -> None:
+    def __init__(self, namespace: MutableMapping[str, Any], push: Callable[[dict[str, Any]], object] | None = None):
         self.namespace = namespace
+        self._push = push or namespace.update
         self.connection: Connection | None = None
         self.problem: BaseException | None = None
         self.hint = ""
@@ -58,13 +59,21 @@ class Session:
     def open(self, url: str | None = None, *, read_only: bool = False) -> Connection:
         """Connect to `url` (nothing: the default database) and bind `db`, `root` and `np`.
 
-        A connection that was open is closed, which raises `UsageError` when it holds uncommitted changes; whatever
-        fails, that one stays. Raises what `wendelin.connect` raises.
+        A connection that was open is closed, which raises `UsageError` when it holds uncommitted changes; while
+        another database cannot be opened, that one stays. Raises what `wendelin.connect` raises.
         """
         import wendelin
+        from wendelin.storage.database.urls import parse
 
         self.manager.check()
-        connection = wendelin.connect(url, read_only=read_only, transaction_manager=self.manager)
+        if self.connection is not None and parse(url).url == self.connection.url:
+            self._close_previous()  # first: only a database without connections starts its server
+        try:
+            connection = wendelin.connect(url, read_only=read_only, transaction_manager=self.manager)
+        except (Exception, KeyboardInterrupt) as problem:
+            if self.connection is None:
+                self._miss(problem)
+            raise
         try:
             names = {"db": connection, "root": connection.root()}
             self._close_previous()
@@ -78,12 +87,8 @@ class Session:
     def ensure_open(self) -> None:
         """Open the default database if that was not tried yet. Never raises: `problem` tells why it failed."""
         if self.connection is None and self.problem is None:
-            try:
+            with contextlib.suppress(Exception, KeyboardInterrupt):  # Python must work on; `db` tells why it failed
                 self.open()
-            except (Exception, KeyboardInterrupt) as problem:  # noqa: BLE001  # Python must work on; `db` tells why
-                self.problem = problem
-                missing = Missing(problem)
-                self._bind({"db": missing, "root": missing})
         elif self.connection is not None and "db" not in self.namespace:  # after %reset
             self._bind({"db": self.connection, "root": self.connection.root()})
 
@@ -100,6 +105,11 @@ class Session:
             self._manager.unregisterSynch(self)
         self.connection, self._manager = None, None
 
+    def _miss(self, problem: BaseException) -> None:
+        self.problem = problem
+        missing = Missing(problem)
+        self._bind({"db": missing, "root": missing})
+
     def _close_previous(self) -> None:
         from ZODB.POSException import ConnectionStateError
 
@@ -112,12 +122,12 @@ class Session:
                 f"{error}; the open database holds changes of this transaction: %wendelin commit or %wendelin abort "
                 "first, or open the other one in a cell of its own"
             ) from None
+        self.connection = None
 
     def _bind(self, names: dict[str, Any]) -> None:
         import numpy as np
 
-        self.namespace.update(names)
-        self.namespace.setdefault("np", np)
+        self._push(names if "np" in self.namespace else {**names, "np": np})
 
     # -- transactions
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -32,6 +32,20 @@ class Parser(argparse.ArgumentParser):
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         raise _HelpShown
+
+    def options(self) -> list[str]:
+        """What begins with dashes."""
+        return [option for action in self._actions for option in action.option_strings]
+
+    def choices(self, before: Sequence[str]) -> list[str]:
+        """The words to choose from behind the words `before`; none where anything goes."""
+        arguments = [action for action in self._actions if not action.option_strings]
+        named = {option: action for action in self._actions for option in action.option_strings}
+        place = sum(not word.startswith("-") for word in before)
+        action = named.get(before[-1]) if before else None
+        if action is None and arguments:
+            action = arguments[min(place, len(arguments) - 1)]
+        return [] if action is None else [str(choice) for choice in action.choices or ()]
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class Cell:
 
     @property
     def last_line(self) -> str:
-        return self.traceback.rstrip().splitlines()[-1]
+        return str(self.traceback.rstrip().splitlines()[-1])
 
     def take(self, message: dict[str, Any]) -> None:
         content = message["content"]

@@ -253,7 +253,7 @@ def test_failed_cell_stops_those_that_wait(notebook):
     """Cells queued behind one whose commit failed are not run, as after any other error."""
     failing = notebook.client.execute("import time; time.sleep(0.5); root['queue'] = (i for i in [])")
     queued = notebook.client.execute("root['queued'] = 1")
-    replies = {}
+    replies: dict[str, str] = {}
     while len(replies) < 2:
         reply = notebook.client.get_shell_msg(timeout=60)
         replies[reply["parent_header"]["msg_id"]] = reply["content"]["status"]
