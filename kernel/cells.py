@@ -36,7 +36,7 @@ class Cells:
         self._thread = threading.get_ident()
         self._running: list[ExecutionInfo] = []  # the user's cell and what it runs by `get_ipython().run_cell`
         self._callback_error: BaseException | None = None
-        self._announced: BaseException | None = None
+        self._announced = ""
 
     # -- switching
 
@@ -160,9 +160,11 @@ class Cells:
 
     def _announce_problem(self) -> None:
         problem = self.session.problem
-        if problem is not None and problem is not self._announced:
-            self._announced = problem
-            say(f"Wendelin: no database is open. {no_database(problem)}")
+        told = "" if problem is None else no_database(problem)
+        if told != self._announced:
+            self._announced = told
+            if told:
+                say(f"Wendelin: no database is open. {told}")
 
     # -- for the hooks
 

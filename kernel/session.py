@@ -235,7 +235,7 @@ class Missing:
         self._problem = problem
 
     def _refuse(self, *args: Any) -> Any:
-        raise UnavailableError(no_database(self._problem)) from self._problem
+        raise UnavailableError(no_database(self._problem)) from None
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):  # what displays and copies look for

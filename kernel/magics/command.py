@@ -33,6 +33,10 @@ class Parser(argparse.ArgumentParser):
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         raise _HelpShown
 
+    def arguments(self) -> list[argparse.Action]:
+        """All it takes, in order."""
+        return list(self._actions)
+
     def options(self) -> list[str]:
         """What begins with dashes."""
         return [option for action in self._actions for option in action.option_strings]

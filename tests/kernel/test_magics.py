@@ -223,3 +223,13 @@ def test_each_subcommand_is_a_file():
 
     files = {file.stem for file in Path(package.__file__ or "").parent.glob("*.py")} - {"__init__", "command"}
     assert files == set(SUBCOMMANDS)
+
+
+def test_documentation_has_the_parsers_text():
+    """The reference page is made from the parsers."""
+    from pathlib import Path
+
+    from wendelin.kernel.reference import page
+
+    written = Path(__file__).parents[2] / "docs" / "reference" / "magics.md"
+    assert written.read_text() == page(), "run: python -m wendelin.kernel.reference > docs/reference/magics.md"
