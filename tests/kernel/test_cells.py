@@ -185,7 +185,7 @@ def test_transactions_by_hand_within_a_cell(notebook):
 
 def test_transaction_tells_user_and_cell(open_notebook: OpenNotebook):
     """The hub's user, the notebook, the cell's number and its first line of code are in the transaction."""
-    notebook = open_notebook(JUPYTERHUB_USER="ada@plant", JPY_SESSION_NAME="/home/ada/solar yield.ipynb")
+    notebook = open_notebook(JUPYTERHUB_USER="ada@plant", JPY_SESSION_NAME="plants/solar yield.ipynb")
     notebook.ok("1")
     notebook.ok("# why\n\nroot['signed'] = " + "'x' * 5 + " * 40 + "''")
     made = last_transaction()
