@@ -11,6 +11,7 @@ import configparser
 import contextlib
 import hashlib
 import html.parser
+import importlib
 import importlib.util
 import io
 import os
@@ -71,8 +72,10 @@ def uv_by_pip(python: str = sys.executable) -> Path:
 
 def uv_by_ensurepip() -> Path:
     """By the pip that ensurepip puts into a throw-away environment."""
-    if importlib.util.find_spec("ensurepip") is None:
-        raise StopError("this Python has no ensurepip")
+    try:
+        importlib.import_module("ensurepip")
+    except ImportError as error:
+        raise StopError(f"this Python has no ensurepip: {error}") from error
     step("pip by ensurepip", [sys.executable, "-m", "venv", "--clear", TOOLS / "pip"], hint="ensurepip did not work.")
     return uv_by_pip(str(TOOLS / "pip" / "bin" / "python"))
 
