@@ -24,6 +24,14 @@ def loaders() -> list[str]:
     return sorted(path.parent.name for path in applications().glob("*/load.py"))
 
 
+def application_digest(name: str) -> str:
+    """Changes when the application's programs change: its stored figures may then be those of older formulas."""
+    digest = hashlib.sha256()
+    for path in sorted((applications() / name).rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 def copy_examples(target: Path, source: Path | None = None) -> list[Path]:
     """Bring all notebooks of the applications to `target`; returns the files written.
 

@@ -24,7 +24,7 @@ import psutil
 
 from wendelin.hub_config.accounts import Accounts, ensure_demo
 from wendelin.hub_config.errors import AlreadyRunningError, HubDiedError
-from wendelin.hub_config.examples import copy_dashboards, loaders
+from wendelin.hub_config.examples import application_digest, copy_dashboards, loaders
 from wendelin.hub_config.folders import DataFolder
 from wendelin.hub_config.ports import free_port, require_free
 from wendelin.hub_config.settings import RUN_VARIABLE, SETTINGS_VARIABLE, Settings
@@ -123,15 +123,16 @@ class Workbench:
             ondemand.stop(database.folder)
 
     def _load(self, name: str) -> None:
-        """Load the example data of an application once; a failure is told and stops nothing."""
+        """Load the example data of an application once, and after its upgrades; a failure is told and stops nothing."""
         done = self.folder.hub / f"loaded-{name}"
-        if done.exists():
+        digest = application_digest(name)
+        if done.exists() and done.read_text() == digest:
             return
-        self.say(f"loading the example data of {name} (first start only) …")
+        self.say(f"loading the example data of {name} …")
         command = [sys.executable, "-m", f"wendelin.notebooks.{name}.load"]
         result = subprocess.run(command, env=self._environment(), check=False)
         if result.returncode == 0:
-            done.touch()
+            done.write_text(digest)
         else:
             self.say(
                 f"could not load it (status {result.returncode}); going on without. The next start tries again; "

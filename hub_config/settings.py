@@ -70,6 +70,7 @@ class Settings:
             "WENDELIN_DB": self.database,
             RUN_VARIABLE: self.run,
             "JUPYTER_PATH": os.pathsep.join([str(self.folder.kernelspecs), str(SHARE / "jupyter")]),
+            "JUPYTER_CONFIG_PATH": str(SHARE / "jupyter_config"),
             "JUPYTER_PREFER_ENV_PATH": "1",
             # Bokeh's scripts travel in the page instead of coming from a CDN.
             "BOKEH_RESOURCES": "inline",

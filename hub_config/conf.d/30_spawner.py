@@ -13,7 +13,6 @@ from jupyterhub.spawner import Spawner
 from traitlets.config import Config
 
 from wendelin.hub_config.examples import copy_examples
-from wendelin.hub_config.folders import SHARE
 from wendelin.hub_config.settings import Settings
 
 
@@ -30,9 +29,7 @@ def configure(c: Config, settings: Settings) -> None:
     c.Spawner.pre_spawn_hook = give_examples
     c.Spawner.default_url = "/lab"
     c.Spawner.cmd = [sys.executable, "-m", "jupyterhub.singleuser"]
-    c.Spawner.args = [f"--config={SHARE / 'singleuser_config.json'}"]
-    if os.getuid() == 0:
-        c.Spawner.args.append("--allow-root")
+    c.Spawner.args = ["--allow-root"] if os.getuid() == 0 else []
     c.Spawner.env_keep = ["PATH", "LANG", "LC_ALL", "TZ"]
     c.Spawner.environment = settings.environment()
     # A first start compiles and reads half of the environment from a cold disk.
