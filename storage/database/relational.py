@@ -1,7 +1,8 @@
 """PostgreSQL and sqlite3, through RelStorage (optional packages).
 
 History is kept, as in a FileStorage. Every commit is on the disk when it returns: PostgreSQL does so by itself,
-sqlite3 is told to (`synchronous=FULL`).
+sqlite3 is told to (`synchronous=FULL`). Admitted risk: RelStorage does not sync the directories of a shared folder of
+blobs, so a power failure right after a commit may lose a blob; blobs that lie in PostgreSQL itself are safe.
 """
 
 from __future__ import annotations
