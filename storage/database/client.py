@@ -27,7 +27,7 @@ from ZEO.Exceptions import ClientDisconnected, ServerException
 from wendelin.storage.database.urls import ZeoURL
 from wendelin.storage.errors import ForkedConnectionError, ServerGoneError, StorageFullError
 
-# Added to up to one random second between attempts; ZEO's own full second is long for a server that starts in half a one.
+# ZEO adds up to one random second to this; its own full second is long for a server that starts in half a second.
 RECONNECT_SECONDS = 0.2
 
 # A call may be sent before the client has noticed that its server died; then it is time to look after the server.
