@@ -44,6 +44,7 @@ def test_a_forked_child_is_seen() -> None:
     assert processes.left_behind("no such mark", known) == []
 
 
+@pytest.mark.slow
 def test_a_test_that_leaves_a_process_fails(pytester: pytest.Pytester) -> None:
     """… and the process is gone afterwards."""
     pytester.makeconftest("from tests.conftest import *")
