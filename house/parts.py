@@ -17,7 +17,7 @@ from pathlib import Path
 
 from house.debian import find_debian, make_test_tools
 from house.steps import PYTHON, ROOT, TOOLS, VENV, digest, is_fresh, one_pin, only_one, step
-from house.uv import get_uv, uv_environment
+from house.uv import certificates, get_uv, uv_environment
 
 PROXY = TOOLS / "proxy"
 PROXY_SOURCE = ROOT / "wendelin" / "hub_config" / "proxy"  # through the package: so it is in the sdist
@@ -98,7 +98,8 @@ def make_proxy() -> None:
     shutil.rmtree(PROXY, ignore_errors=True)
     shutil.copytree(PROXY_SOURCE, PROXY)
     command: list[str | Path] = [*npm, "ci", "--prefix", PROXY, "--ignore-scripts", "--no-audit", "--no-fund"]
-    step("proxy of the hub", command, hint="Check that npm reaches its registry: npm ping")
+    env = {**certificates(), **os.environ}
+    step("proxy of the hub", command, hint="Check that npm reaches its registry: npm ping", env=env)
     write_tools(node=str(node))
     (PROXY / "stamp").write_text(digest(lock, str(node)))
 

@@ -161,15 +161,19 @@ def uv_by_index() -> Path:
     raise StopError(f"the index of pip's settings has no wheel of uv {version} for this machine")
 
 
+def certificates() -> dict[str, str]:
+    """pip's own certificates for uv and npm: whoever set PIP_CERT has a proxy that the others meet as well."""
+    file = os.environ.get("PIP_CERT")
+    return {"SSL_CERT_FILE": file, "NODE_EXTRA_CA_CERTS": file} if file else {}
+
+
 def uv_environment() -> dict[str, str]:
     """This process's environment, with pip's index and certificates for uv where uv has no settings of its own."""
     # Without byte code the first kernel takes three times as long to start.
     chosen = {"UV_HTTP_TIMEOUT": "180", "UV_COMPILE_BYTECODE": "1", "UV_PYTHON_DOWNLOADS": "never"}
-    env = {**chosen, **os.environ}
+    env = {**chosen, **certificates(), **os.environ}
     own = [Path.home() / ".config/uv/uv.toml", Path("/etc/uv/uv.toml")]
     index = None if any(file.exists() for file in own) else index_address()
     if index:
         env.setdefault("UV_DEFAULT_INDEX", index)
-    if os.environ.get("PIP_CERT"):
-        env.setdefault("SSL_CERT_FILE", os.environ["PIP_CERT"])
     return env
