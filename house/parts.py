@@ -8,6 +8,7 @@ starts find it by the variable WENDELIN_TOOLS.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
