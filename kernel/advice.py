@@ -8,7 +8,9 @@ import pickle
 from transaction.interfaces import DoomedTransaction, TransactionFailedError
 from ZODB.POSException import ConflictError, ReadOnlyError
 
-from wendelin.storage.errors import UnavailableError, WendelinError
+from wendelin.storage.errors import StorageFullError, UnavailableError, WendelinError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 NOTHING_STORED = "Nothing of {what} was stored; Python variables keep their values."
 UNPICKLABLE = "Store plain values, arrays or persistent objects instead, or keep this one in a Python variable only."
@@ -39,7 +41,7 @@ def _what_to_do(error: BaseException) -> str:
         return "A commit within {what} had failed before. Call transaction.abort() after catching such an error."
     if isinstance(error, DoomedTransaction):
         return "The transaction was doomed by transaction.doom(), so it could not be stored."
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, StorageFullError) or (isinstance(error, OSError) and error.errno in _FULL):
         return "There is no room on the database's disk: free some, then run it again."
     if isinstance(error, KeyboardInterrupt):
         return "The commit was interrupted. Run it again to store its changes."

@@ -81,8 +81,8 @@ class Cells:
     # -- the two ends of a cell
 
     def pre_execute(self) -> None:
-        """Before any code, the user's or not: `db` and `root` are there."""
-        if self.is_mine:
+        """Before any code, the user's or not: names that `%reset` took away are there again."""
+        if self.is_mine and self.session.connection is not None:
             self.session.ensure_open()
 
     def pre_run_cell(self, info: ExecutionInfo) -> None:

@@ -6,14 +6,22 @@ Everything it can do beyond ipykernel comes from `wendelin.kernel.extension`, so
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import socket
+import unicodedata
 from typing import Any
 
 from ipykernel.ipkernel import IPythonKernel
 
 import wendelin
 from wendelin.kernel.extension import attach
+
+#: After the kernel told a front end that it is ready, so long it waits for a first cell before it opens the database.
+IDLE_SECONDS = 0.25
+
+#: A cell without any of these in its text cannot reach the names `db`, `root` and `np` of its namespace.
+_REACHES = re.compile("db|root|np|%|exec|eval|globals|locals|vars|dir|get_ipython|__main__|f_back|_getframe")
 
 
 class WendelinKernel(IPythonKernel):
@@ -41,10 +49,35 @@ class WendelinKernel(IPythonKernel):
         loop: Any = self.io_loop
         self._wakers = wake_at_signals(loop.asyncio_loop)
 
+    async def do_execute(
+        self,
+        code: str,
+        silent: bool,
+        store_history: bool = True,
+        user_expressions: dict[str, str] | None = None,
+        allow_stdin: bool = False,
+        *,
+        cell_meta: dict[str, Any] | None = None,
+        cell_id: str | None = None,
+    ) -> dict[str, Any]:
+        """Run a cell; open the database first when the cell may use it, which only the first ones find closed."""
+        session = self.wendelin.session
+        if session.is_mine and may_use_database(f"{code}\n{user_expressions}"):
+            session.ensure_open()
+        reply: dict[str, Any] = await super().do_execute(  # type: ignore[no-untyped-call]
+            code, silent, store_history, user_expressions, allow_stdin, cell_meta=cell_meta, cell_id=cell_id
+        )
+        return reply
+
     async def kernel_info_request(self, stream: Any, ident: Any, parent: dict[str, Any]) -> None:
-        """Answer, then open the database while nobody waits: the first cell finds it open."""
+        """Answer, and open the database soon, while nobody waits."""
         await super().kernel_info_request(stream, ident, parent)  # type: ignore[no-untyped-call]
-        self.io_loop.add_callback(self.wendelin.session.ensure_open)
+        self.io_loop.add_callback(self.io_loop.call_later, IDLE_SECONDS, self.wendelin.session.ensure_open)
+
+
+def may_use_database(code: str) -> bool:
+    """Whether a cell may use the names that come with the database. When in doubt it may."""
+    return _REACHES.search(unicodedata.normalize("NFKC", code)) is not None
 
 
 def wake_at_signals(loop: asyncio.AbstractEventLoop) -> tuple[socket.socket, socket.socket]:

@@ -11,6 +11,7 @@ import contextlib
 import getpass
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, MutableMapping
 from pathlib import PurePath
@@ -44,6 +45,7 @@ class Session:
         self.connection: Connection | None = None
         self.problem: BaseException | None = None
         self.hint = ""
+        self._thread = threading.get_ident()
         self._manager: OneThread | None = None
 
     # -- the connection
@@ -52,9 +54,19 @@ class Session:
     def manager(self) -> OneThread:
         """The transaction manager of the session's thread: `transaction.manager`, as this thread sees it."""
         if self._manager is None:
-            self._manager = OneThread()
+            self._manager = OneThread(self._thread)
             self._manager.registerSynch(self)
         return self._manager
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether the calling thread is the one that may use the connection."""
+        return threading.get_ident() == self._thread
+
+    @property
+    def _is_unused(self) -> bool:
+        """Whether there cannot be a transaction yet. Then its package, which takes a while to load, stays away."""
+        return self._manager is None and "transaction" not in sys.modules
 
     def open(self, url: str | None = None, *, read_only: bool = False) -> Connection:
         """Connect to `url` (nothing: the default database) and bind `db`, `root` and `np`.
@@ -131,13 +143,10 @@ class Session:
 
     # -- transactions
 
-    @property
-    def is_mine(self) -> bool:
-        """Whether the calling thread is the one that may use the connection."""
-        return self._manager is None or self._manager.is_mine
-
     def begin(self) -> None:
         """A fresh snapshot; what was not committed is given up."""
+        if self._is_unused:
+            return
         self.manager.begin()
         if self.manager.refused and self.connection is not None:
             self.connection.cacheMinimize()  # objects that another thread changed in memory load again
@@ -149,6 +158,8 @@ class Session:
         The first Ctrl-C during a commit waits for its end and then raises `InterruptedAfterCommit`; a second one
         breaks the commit off.
         """
+        if self._is_unused:
+            return
         try:
             if self.manager.refused:
                 raise ForeignThreadError(
@@ -167,6 +178,8 @@ class Session:
 
     def abort(self) -> None:
         """Give up all changes since the last commit. Python variables keep their values."""
+        if self._is_unused:
+            return
         with contextlib.suppress(ConnectionError):  # a server that is gone has nothing to take back
             self.manager.abort()
 
@@ -201,19 +214,16 @@ class OneThread:
 
     refused = False
 
-    def __init__(self) -> None:
+    def __init__(self, thread: int) -> None:
+        self._thread = thread
+        self.check()
         import transaction
 
-        self._thread = threading.get_ident()
         self._manager = transaction.manager.manager
-
-    @property
-    def is_mine(self) -> bool:
-        return threading.get_ident() == self._thread
 
     def check(self) -> None:
         """Raise `ForeignThreadError` unless the calling thread owns the session."""
-        if not self.is_mine:
+        if threading.get_ident() != self._thread:
             raise ForeignThreadError(
                 f"db and root belong to the kernel's main thread, this is {threading.current_thread().name!r} (a "
                 "subshell?): here, open a connection of your own with wendelin.connect(read_only=True)"
@@ -222,7 +232,7 @@ class OneThread:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        if not self.is_mine:
+        if threading.get_ident() != self._thread:
             self.refused = True
             self.check()
         return getattr(self._manager, name)

@@ -53,7 +53,12 @@ def start(module: str, cell: str) -> tuple[float, float]:
 
 def measure() -> dict[tuple[str, str], tuple[float, float]]:
     """Medians, by kernel and first cell."""
-    cases = [("ipykernel_launcher", "1 + 1"), ("wendelin.kernel", "1 + 1"), ("ipykernel_launcher", NUMPY)]
+    cases = [
+        ("ipykernel_launcher", "1 + 1"),
+        ("wendelin.kernel", "1 + 1"),
+        ("ipykernel_launcher", NUMPY),
+        ("wendelin.kernel", "list(root)"),
+    ]
     times: dict[tuple[str, str], list[tuple[float, float]]] = {case: [] for case in cases}
     for number in range(STARTS + 1):
         for case in cases:
@@ -81,11 +86,12 @@ def main() -> str:
             processes.stop(processes.started_with("WENDELIN_HOME", folder))
             for name, value in before.items():
                 os.environ.pop(name, None) if value is None else os.environ.update({name: value})
-    plain, ours, numpy = medians.values()
+    plain, ours, numpy, database = medians.values()
     rows = [
         ("`kernel_info` reply", plain[0], ours[0]),
-        ("first cell, `1 + 1`", plain[1], ours[1]),
-        ("first cell, plain kernel: `import numpy`", numpy[1], ours[1]),
+        ("first cell `1 + 1`", plain[1], ours[1]),
+        ("first cell `list(root)` against `1 + 1`", plain[1], database[1]),
+        ("first cell `list(root)` against `import numpy`", numpy[1], database[1]),
     ]
     lines = [f"| {what} | {a:.3f} | {b:.3f} | {b / a:.2f} |" for what, a, b in rows]
     head = [f"| median of {STARTS} starts, seconds | ipykernel | Wendelin | ratio |", "|---|---|---|---|"]

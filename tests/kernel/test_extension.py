@@ -12,6 +12,8 @@ import pytest
 from tests.kernel.notebooks import stored
 from wendelin.kernel.cells import WENT_BACK
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def stock(open_notebook):

@@ -101,6 +101,7 @@ def test_specification():
     assert "<svg" in (install.KERNELSPEC / "logo-svg.svg").read_text()
 
 
+@pytest.mark.slow
 def test_install(tmp_path: Path, kernelspec: Path):
     """The command writes the specification, with this interpreter in it, where it is told to."""
     run = subprocess.run(
@@ -125,11 +126,13 @@ def test_install_refuses_two_places():
         install.main(["--user", "--sys-prefix"])
 
 
+@pytest.mark.slow
 def test_database_down_at_start(open_notebook):
     """The kernel comes up; the first cell says what to do, Python works on, and `%wendelin open` retries."""
     notebook = open_notebook(WENDELIN_DB="zeo:///nowhere/socket?wait_timeout=0.1")
-    first = notebook.ok("1 + 1")
-    assert first.result == "2"
+    assert notebook.ok("1 + 1").result == "2"
+    first = notebook.run("root['x']")
+    assert first.ename == "UnavailableError"
     assert "no database is open" in first.stderr
     assert "%wendelin open" in first.stderr
     assert "/nowhere/socket" in first.stderr
@@ -147,6 +150,7 @@ def test_database_down_at_start(open_notebook):
     assert stored("after/all", url) == 1
 
 
+@pytest.mark.slow
 def test_server_that_went_away_comes_back(wendelin_home, kernelspec, open_notebook):
     """A server killed between two cells is started again by the next one, without a word about it."""
     notebook = open_notebook()
@@ -161,6 +165,7 @@ def test_server_that_went_away_comes_back(wendelin_home, kernelspec, open_notebo
     assert stored("before") == 2
 
 
+@pytest.mark.slow
 def test_server_stopped_on_purpose(wendelin_home, kernelspec, open_notebook):
     """After `wendelin db stop` cells that store fail and say what to do; others work; `%wendelin open` starts it."""
     notebook = open_notebook()
@@ -192,6 +197,7 @@ def test_tools_that_run_notebooks_stop_at_a_failed_commit(home, tmp_path: Path):
     assert book.cells[1].outputs[0].output_type == "error"
 
 
+@pytest.mark.slow
 def test_nbconvert_execute(home, tmp_path: Path):
     """`jupyter nbconvert --execute` commits each cell and stops at an exception."""
     for name, last in (("good", "root['converted'] = 2"), ("bad", "root['converted'] = 3; 1/0")):
@@ -215,6 +221,7 @@ def test_starting_imports_nothing_heavy():
     assert run.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_shutdown_leaves_no_lock(home, open_notebook, tmp_path: Path):
     """A kernel that shut down has given its file database back."""
     folder = tmp_path / "files"
@@ -224,3 +231,39 @@ def test_shutdown_leaves_no_lock(home, open_notebook, tmp_path: Path):
     assert eventually(lambda: not notebook.manager.is_alive())
     assert stored("mine", f"file://{folder}") == 1
     shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "root['x']",
+        "f(𝐫oot)",  # Python reads letters of this kind as plain ones
+        "np.ones(3)",
+        "exec(open('setup.py').read())",
+        "%run -i setup.py",
+        "%wendelin ls",
+        "globals()['r' + 'oot']",
+        "get_ipython().user_ns['ro' + 'ot']",
+    ],
+)
+def test_cells_that_may_use_the_database_find_it_open(code):
+    """The first cell waits for the database if it could reach the names that come with it."""
+    from wendelin.kernel.kernel import may_use_database
+
+    assert may_use_database(code)
+    assert not may_use_database("1 + 1")
+    assert not may_use_database("import pandas as pd\nprint(pd.__version__)")
+
+
+def test_first_cells_at_once(open_notebook):
+    """Cells sent before the kernel had time to open the database: those which do not use it, and those which do."""
+    notebook = open_notebook()
+    assert notebook.ok("1 + 1").result == "2"
+    assert (
+        notebook.ok("root['at/once'] = np.int64(3); root['at/once']", user_expressions={"a": "1"}).result
+        == "np.int64(3)"
+    )
+    assert stored("at/once") == 3
+    later = open_notebook()
+    assert later.run("x = 1", silent=True).status == "ok"
+    assert eventually(lambda: later.ok("import sys; 'ZODB' in sys.modules").result == "True")  # while nobody waits
