@@ -309,6 +309,19 @@ def test_what_is_missing_is_named_with_what_it_skips(machine: Machine) -> None:
     assert '"chromium": null' in (machine.clone / ".tools/tools.json").read_text()
 
 
+def test_npm_trusts_what_pip_was_told_to_trust(machine: Machine) -> None:
+    """PIP_CERT is set where a proxy signs for everybody; npm meets the same proxy. A setting of its own wins."""
+    notes = fake_installation(machine)
+    machine.program("npm", f'echo "$NODE_EXTRA_CA_CERTS" >> {notes}')
+    machine.env["PIP_CERT"] = "/etc/company.pem"
+    assert machine.run("bootstrap.py", "install").returncode == 0
+    assert notes.read_text().splitlines()[-1] == "/etc/company.pem"
+    shutil.rmtree(machine.clone / ".tools" / "proxy")
+    machine.env["NODE_EXTRA_CA_CERTS"] = "/etc/own.pem"
+    assert machine.run("bootstrap.py", "install").returncode == 0
+    assert notes.read_text().splitlines()[-1] == "/etc/own.pem"
+
+
 def test_two_at_a_time_take_turns(machine: Machine) -> None:
     """A second bootstrap.py in the same clone waits, and says so; then it finds everything done."""
     notes = fake_installation(machine)
