@@ -6,21 +6,19 @@ import contextlib
 import html
 import operator
 from collections.abc import Iterator
-from typing import Any, Literal, SupportsIndex
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from persistent import Persistent
 
 from wendelin.storage.arrays.extents import PAGE, Extents
+from wendelin.storage.arrays.layout import Order, Shape, checked_dtype, checked_shape, human, strides, without
 from wendelin.storage.arrays.memory import ArrayMemory
 from wendelin.storage.errors import ForeignConnectionError, ForkedConnectionError
 
 #: Bytes of a block by default: the unit in which concurrent writers conflict.
 BLOCK = 2 << 20
-
-Order = Literal["C", "F"]
-Shape = int | tuple[int, ...]
 
 
 class ZBigArray(Persistent):
@@ -74,8 +72,8 @@ class ZBigArray(Persistent):
             raise ValueError(f"order={order!r}: use 'C' (rows contiguous) or 'F' (columns contiguous)")
         if blksize < PAGE or blksize & (blksize - 1):
             raise ValueError(f"blksize={blksize}: use a power of two of at least {PAGE}, as {BLOCK} (the default)")
-        self._shape = _checked_shape(shape)
-        self._descr = np.lib.format.dtype_to_descr(_checked_dtype(dtype))
+        self._shape = checked_shape(shape)
+        self._descr = np.lib.format.dtype_to_descr(checked_dtype(dtype))
         self._order = order
         self._blksize = blksize
         self._extents = Extents(blksize // PAGE)
@@ -134,7 +132,7 @@ class ZBigArray(Persistent):
         shape = self._shape
         known: tuple[Any, tuple[int, ...]] | None = self.__dict__.get("_v_strides")
         if known is None or known[0] is not shape:
-            known = self._v_strides = (shape, _strides(shape, self.itemsize, self._order))
+            known = self._v_strides = (shape, strides(shape, self.itemsize, self._order))
         return known[1]
 
     @property
@@ -203,7 +201,7 @@ class ZBigArray(Persistent):
         block = np.asarray(values, dtype=self.dtype)
         if block.ndim == self.ndim - 1:
             block = np.expand_dims(block, axis)
-        fits = block.ndim == self.ndim and _without(block.shape, axis) == _without(self.shape, axis)
+        fits = block.ndim == self.ndim and without(block.shape, axis) == without(self.shape, axis)
         if not fits:
             wanted = ", ".join("n" if i == axis else str(n) for i, n in enumerate(self.shape))
             raise ValueError(f"cannot append values of shape {block.shape} to {self.shape}: give shape ({wanted})")
@@ -221,7 +219,7 @@ class ZBigArray(Persistent):
         Fortran order) can change without elements moving to other indices. Views that live keep their own shape; of
         what was cut off they show zeros.
         """
-        shape = _checked_shape(shape)
+        shape = checked_shape(shape)
         if shape == self.shape:
             return
         self._refuse_read_only()
@@ -319,14 +317,14 @@ class ZBigArray(Persistent):
     # -- how it shows
 
     def __repr__(self) -> str:
-        return f"<ZBigArray shape={self.shape} dtype={self.dtype} order={self.order!r} {_human(self.nbytes)}>"
+        return f"<ZBigArray shape={self.shape} dtype={self.dtype} order={self.order!r} {human(self.nbytes)}>"
 
     def _repr_html_(self) -> str:
         rows = {
             "shape": " × ".join(f"{n:,}" for n in self.shape) or "()",
             "dtype": str(self.dtype),
             "order": self.order,
-            "size": f"{_human(self.nbytes)} in blocks of {_human(self.blksize)}",
+            "size": f"{human(self.nbytes)} in blocks of {human(self.blksize)}",
             "stored": "not yet" if self._p_jar is None else "yes, slices are views",
         }
         cells = "".join(
@@ -337,30 +335,6 @@ class ZBigArray(Persistent):
 
 
 ZBigArray.__module__ = "wendelin"  # the stored name; see wendelin/__init__.py
-
-
-def _checked_shape(shape: Shape) -> tuple[int, ...]:
-    lengths: tuple[SupportsIndex, ...] = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
-    try:
-        checked = tuple(operator.index(length) for length in lengths)
-    except TypeError:
-        raise TypeError(f"shape={shape!r}: give an int or a tuple of ints, as (1000, 8)") from None
-    if any(length < 0 for length in checked):
-        raise ValueError(f"shape={shape!r}: lengths cannot be negative")
-    return checked
-
-
-def _checked_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
-    checked = np.dtype(dtype)
-    if checked.hasobject:
-        raise TypeError(
-            f"dtype={checked} holds Python objects, which have no fixed size: store them in a Folder instead"
-        )
-    if checked.subdtype is not None:
-        raise TypeError(f"dtype={checked} is an array itself: add its axes {checked.shape} to the shape instead")
-    if not checked.itemsize:
-        raise TypeError(f"dtype={checked} has no size: give one, as 'S16' or 'U16'")
-    return checked
 
 
 def _parts(key: Any) -> tuple[Any, ...]:
@@ -378,26 +352,6 @@ def _basic(part: Any) -> Any:
         f"index {part!r} names no view, and slices of a ZBigArray are views: take the view first, A[:][index], "
         "or write A[:][index] = value"
     )
-
-
-def _strides(shape: tuple[int, ...], itemsize: int, order: Order) -> tuple[int, ...]:
-    strides = [itemsize] * len(shape)
-    step = 1 if order == "C" else -1
-    for axis in range(len(shape) - 2, -1, -1) if order == "C" else range(1, len(shape)):
-        strides[axis] = strides[axis + step] * max(shape[axis + step], 1)
-    return tuple(strides)
-
-
-def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
-    return shape[:axis] + shape[axis + 1 :]
-
-
-def _human(nbytes: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if nbytes < 1024:
-            return f"{nbytes:.4g} {unit}"
-        nbytes /= 1024
-    return f"{nbytes:.4g} PiB"
 
 
 __all__ = ["BLOCK", "ForkedConnectionError", "ZBigArray"]

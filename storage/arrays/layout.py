@@ -1,0 +1,61 @@
+"""How an array lies in memory: shapes, dtypes and strides that can be stored, and sizes as people read them."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, Literal, SupportsIndex
+
+import numpy as np
+import numpy.typing as npt
+
+Order = Literal["C", "F"]
+Shape = int | tuple[int, ...]
+
+
+def checked_shape(shape: Shape) -> tuple[int, ...]:
+    """A shape as a tuple of ints; TypeError or ValueError name what is wrong with it."""
+    lengths: tuple[SupportsIndex, ...] = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
+    try:
+        checked = tuple(operator.index(length) for length in lengths)
+    except TypeError:
+        raise TypeError(f"shape={shape!r}: give an int or a tuple of ints, as (1000, 8)") from None
+    if any(length < 0 for length in checked):
+        raise ValueError(f"shape={shape!r}: lengths cannot be negative")
+    return checked
+
+
+def checked_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    """A dtype whose elements have a fixed size; TypeError for others."""
+    checked = np.dtype(dtype)
+    if checked.hasobject:
+        raise TypeError(
+            f"dtype={checked} holds Python objects, which have no fixed size: store them in a Folder instead"
+        )
+    if checked.subdtype is not None:
+        raise TypeError(f"dtype={checked} is an array itself: add its axes {checked.shape} to the shape instead")
+    if not checked.itemsize:
+        raise TypeError(f"dtype={checked} has no size: give one, as 'S16' or 'U16'")
+    return checked
+
+
+def strides(shape: tuple[int, ...], itemsize: int, order: Order) -> tuple[int, ...]:
+    """Bytes from one element to the next along each axis, as NumPy has them for a contiguous array."""
+    steps = [itemsize] * len(shape)
+    step = 1 if order == "C" else -1
+    for axis in range(len(shape) - 2, -1, -1) if order == "C" else range(1, len(shape)):
+        steps[axis] = steps[axis + step] * max(shape[axis + step], 1)
+    return tuple(steps)
+
+
+def without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    """A shape without one axis."""
+    return shape[:axis] + shape[axis + 1 :]
+
+
+def human(nbytes: float) -> str:
+    """Bytes in binary units, four digits."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if nbytes < 1024:
+            return f"{nbytes:.4g} {unit}"
+        nbytes /= 1024
+    return f"{nbytes:.4g} PiB"
