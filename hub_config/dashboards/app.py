@@ -23,11 +23,12 @@ from traitlets.config import Config
 from voila.app import Voila
 from voila.request_info_handler import RequestInfoSocketHandler
 from voila.tornado.contentshandler import VoilaContentsHandler
+from voila.tornado.handler import TornadoVoilaHandler
 from voila.tornado.treehandler import TornadoVoilaTreeHandler
 
 from wendelin.hub_config.dashboards.access import Guarded, HubIdentity
 from wendelin.hub_config.dashboards.kernels import KERNEL, DashboardKernels
-from wendelin.hub_config.dashboards.pages import DashboardList
+from wendelin.hub_config.dashboards.pages import DashboardList, DashboardPage
 from wendelin.hub_config.settings import Settings
 from wendelin.hub_config.watch import die_with_parent
 
@@ -60,7 +61,9 @@ class Dashboards(Voila):
         self._visitors = f"/{secrets.token_urlsafe(32)}/"
         os.environ["VOILA_WS_BASE_URL"] = self._visitors
         os.environ["VOILA_APP_IP"] = self.ip
-        return {**super().init_settings(), "allow_unauthenticated_access": False}
+        settings = {**super().init_settings(), "allow_unauthenticated_access": False}
+        self.kernel_manager.remember_files(Path(self.root_dir))
+        return settings
 
     def init_handlers(self) -> list[Any]:
         table = [self._door(entry) for entry in super().init_handlers() if entry[1] not in (_DROPPED)]
@@ -75,6 +78,8 @@ class Dashboards(Voila):
         route, handler, *rest = entry
         if handler is RequestInfoSocketHandler:
             return (url_path_join(self._visitors, route.removeprefix(self.base_url)), handler, *rest)
+        if handler is TornadoVoilaHandler:
+            return (route, DashboardPage, {**rest[0], "folder": Path(self.root_dir)})
         if issubclass(handler, StaticFileHandler):
             return (route, type(f"Guarded{handler.__name__}", (Guarded, handler), {}), *rest)
         return entry

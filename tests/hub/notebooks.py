@@ -73,3 +73,8 @@ def write_dashboards(folder: Path) -> None:
     ]
     nbformat.write(dashboard("Test plant", plant), folder / "plant.ipynb")
     nbformat.write(dashboard("Failing plant", failing), folder / "failing.ipynb")
+
+
+def write_words(file: Path, word: str) -> None:
+    """A dashboard, called `word`, that prints it."""
+    nbformat.write(dashboard(word, [new_code_cell(f"print('printed', {word!r})")]), file)
