@@ -25,6 +25,7 @@ def series(years: float = 4, rate: float = -0.8, noise: float = 0.01) -> pd.Seri
     return pd.Series(trend * np.random.default_rng(3).normal(1, noise, len(index)), index)
 
 
+@pytest.mark.slow
 def test_a_known_rate_is_found() -> None:
     found = degradation(series())
     assert found.reason is None
@@ -36,6 +37,7 @@ def test_a_known_rate_is_found() -> None:
     assert "95 % interval" in str(found)
 
 
+@pytest.mark.slow
 def test_the_same_data_give_the_same_figures() -> None:
     """Bootstraps draw; their seed is fixed, and nobody else's random numbers change."""
     data = series()
@@ -114,6 +116,7 @@ def test_pvdaq_4_ages_as_published(golden_analysis: Analysis) -> None:
     assert found.days > 2000
 
 
+@pytest.mark.slow
 def test_one_percent_a_year_more_is_seen(golden: pd.DataFrame, golden_analysis: Analysis) -> None:
     """The figures are computed from the measurements: lower them by 1 % a year and the rate follows."""
     before = golden_analysis.degradation.rate
@@ -134,6 +137,7 @@ def test_systems_with_too_few_data_say_so(name: str, said: str) -> None:
     assert said in (found.reason or "")
 
 
+@pytest.mark.slow
 def test_a_rate_is_a_rate_and_not_a_default() -> None:
     """Rising plants rise: the sign is the data's."""
     found: Degradation = degradation(series(rate=+2.0))

@@ -9,6 +9,7 @@ import pytest
 from tests.torture.crash import SABOTAGES, torture
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_killed_writers_leave_the_last_committed_state(tmp_path: Path, seed: int) -> None:
     log = torture(tmp_path, rounds=40, seed=seed)

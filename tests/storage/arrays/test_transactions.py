@@ -224,6 +224,7 @@ def test_a_conflict_between_objects_takes_array_writes_back_too(root, array, oth
     assert view[0] == 0
 
 
+@pytest.mark.slow
 def test_many_transactions_on_many_blocks_merge_also_while_the_map_is_reorganised(root, db, monkeypatch):
     from wendelin.storage.arrays import extents
 
@@ -462,6 +463,7 @@ def test_a_deleted_array_leaves_its_views_alone(root, array, db, other):
     np.testing.assert_array_equal(view, np.arange(16 * PER_BLOCK))
 
 
+@pytest.mark.slow
 def test_many_arrays_do_not_keep_all_their_addresses(root, conn):
     from wendelin.storage.arrays.owner import KEPT
 
