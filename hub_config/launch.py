@@ -42,7 +42,7 @@ Say = Callable[[str], None]
 
 
 class Workbench:
-    """One run on one data folder. `start` raises what went wrong; `stop` may be called at any time, also twice."""
+    """One run on one data folder. `start` raises what is wrong; `stop` may be called at any time, also twice."""
 
     def __init__(self, settings: Settings, say: Say) -> None:
         self.settings = settings
@@ -51,9 +51,15 @@ class Workbench:
         self.hub: subprocess.Popen[bytes] | None = None
         self._lock: IO[str] | None = None
 
-    def start(self, *, examples: bool = True) -> None:
-        """Start everything and return when it is ready, or raise. Loads example data when there is none yet."""
+    def start(self, *, examples: bool = True, password: str | None = None) -> None:
+        """Start everything and return when it is ready, or raise.
+
+        `examples`: load example data when there is none yet. `password`: set that of the demo accounts.
+        """
         self._claim()
+        # Only now: another workbench may have been running on these files.
+        ensure_demo(Accounts(self.folder.accounts), password)
+        self.settings.save()
         self._install_kernel()
         copy_dashboards(self.folder.dashboards)
         self._start_database()
@@ -65,6 +71,8 @@ class Workbench:
 
     def stop(self) -> None:
         """End everything that this run started, and wait until it is gone."""
+        if self._lock is None:
+            return  # nothing was started, and what runs in the folder is another one's
         if self.hub is not None and self.hub.poll() is None:
             self.say("stopping: notebooks, dashboards and hub …")
             self.hub.terminate()
@@ -75,10 +83,9 @@ class Workbench:
         if self.hub is not None:
             self.hub.wait()
         self._stop_database()
-        if self._lock is not None:
-            self.folder.lock.unlink(missing_ok=True)
-            self._lock.close()
-            self._lock = None
+        self.folder.lock.unlink(missing_ok=True)
+        self._lock.close()
+        self._lock = None
 
     def check(self) -> None:
         """Raise `HubDiedError` with the log's tail when the hub has ended by itself."""
@@ -200,22 +207,20 @@ def prepare(
     port: int,
     inner_ports: tuple[int, int, int] = (0, 0, 0),
     database: str | None = None,
-    password: str | None = None,
     preheat: int = 1,
     sign_up: bool = False,
 ) -> Settings:
-    """Make the data folder and the settings of a run; every port that is 0 becomes a free one.
+    """Make the data folder and decide the settings of a run; every port that is 0 becomes a free one.
 
-    Raises `PortTakenError`, `ToolMissingError`, `AccountError`, `DatabaseURLError` before anything is started.
+    Raises `PortTakenError`, `ToolMissingError`, `DatabaseURLError` before anything is started.
     """
     require_free(host, port)
     tools = find_tools()
     folder = DataFolder(data.absolute())
     folder.make()
     url = parse(database) if database else LocalURL(folder.home / "db" / "default")
-    ensure_demo(Accounts(folder.accounts), password)
     hub_port, proxy_port, dashboards_port = (chosen or free_port() for chosen in inner_ports)
-    settings = Settings(
+    return Settings(
         data=str(folder.root),
         host=host,
         port=port,
@@ -229,8 +234,6 @@ def prepare(
         sign_up=sign_up,
         run=secrets.token_hex(8),
     )
-    settings.save()
-    return settings
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -37,17 +37,25 @@ PASSWORD_VARIABLE = "WENDELIN_DEMO_PASSWORD"  # noqa: S105  a variable's name
 @click.option("--hub-port", default=0, help="Inner port of the hub; 0 means a free one.")
 @click.option("--proxy-port", default=0, help="Inner port of the proxy's control; 0 means a free one.")
 @click.option("--dashboards-port", default=0, help="Inner port of the dashboards; 0 means a free one.")
-def main(data: Path, examples: bool, hub_port: int, proxy_port: int, dashboards_port: int, **chosen: Any) -> None:
+def main(
+    data: Path,
+    examples: bool,
+    password: str | None,
+    hub_port: int,
+    proxy_port: int,
+    dashboards_port: int,
+    **chosen: Any,
+) -> None:
     """Run Wendelin: JupyterHub, JupyterLab for analysts, dashboards for managers, and their database."""
     os.umask(0o077)
     try:
         settings = prepare(data, inner_ports=(hub_port, proxy_port, dashboards_port), **chosen)
-        serve(settings, examples=examples)
+        serve(settings, examples=examples, password=password)
     except (WendelinError, OSError) as error:
         raise click.ClickException(str(error)) from error
 
 
-def serve(settings: Settings, *, examples: bool) -> None:
+def serve(settings: Settings, *, examples: bool, password: str | None) -> None:
     """Run until a signal asks to stop. Raises `HubDiedError` when the hub ends by itself."""
     asked = threading.Event()
     workbench = Workbench(settings, say)
@@ -61,7 +69,7 @@ def serve(settings: Settings, *, examples: bool) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
     try:
-        workbench.start(examples=examples)
+        workbench.start(examples=examples, password=password)
         print(ready_line(settings), flush=True)
         while True:
             workbench.check()

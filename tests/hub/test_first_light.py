@@ -510,7 +510,10 @@ def test_after_ctrl_c_nothing_runs_and_everything_is_there_again(workbench: Runn
         assert "Solar fleet" in session.get(again.url + DASHBOARDS, timeout=60).text
         again.sign_in("oscar", passwords["oscar"])
         assert (again.data / "users/ada/notebooks" / SOLAR).read_bytes() == notebook
-        code = "import wendelin; r = wendelin.connect().root(); print(r['first-light/numbers'][:].sum(), list(r['solar']), list(r))"
+        code = (
+            "import wendelin; root = wendelin.connect().root();"
+            "print(root['first-light/numbers'][:].sum(), list(root['solar']), list(root))"
+        )
         found = subprocess.run(
             [sys.executable, "-c", code],
             env=running.environment(again.data),
