@@ -9,6 +9,15 @@ Schedule = Callable[[Callable[[], None]], None]
 """Runs a function without arguments soon, where widgets may be touched."""
 
 
+def is_running() -> bool:
+    """Whether this thread runs an event loop, as cells of a notebook and dashboards do."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 def here() -> Schedule:
     """How to come back to the thread that calls this.
 

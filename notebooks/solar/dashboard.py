@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Final
 
 import ipywidgets
@@ -26,7 +26,7 @@ from wendelin.notebooks.solar.systems import ATTRIBUTION
 from wendelin.storage.database import watch
 from wendelin.storage.errors import WendelinError
 from wendelin.widgets import cards
-from wendelin.widgets.loop import here
+from wendelin.widgets.loop import here, is_running
 from wendelin.widgets.status import StatusTile
 from wendelin.widgets.table import ChoiceTable
 
@@ -43,11 +43,13 @@ SMALL_PRINT: Final = (
 class Dashboard:
     """The dashboard; `widget` is the page, and a cell that ends with the dashboard shows it.
 
-    `url`: the database, None as in `wendelin.connect`. Call `close()` when done with it outside of Voilà.
+    `url`: the database, None as in `wendelin.connect`. Call `close()` when done with it outside of Voilà. In a kernel
+    it follows every commit; in a plain program, which has no event loop to come back to, call `refresh()` for that.
     """
 
     def __init__(self, url: str | None = None) -> None:
         self._url = url
+        self._live = is_running()
         self._schedule = here()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="wendelin solar")
         self._connection: Any = None
@@ -99,11 +101,14 @@ class Dashboard:
             return
         self._tile = StatusTile(self._connection, limit=3)
         self._corner.children = [self._tile]
-        self._stop_watching = watch(self._connection.db(), self._heard)
+        if self._live:
+            self._stop_watching = watch(self._connection.db(), self._heard)
         self.refresh()
 
     def close(self) -> None:
-        """Let go of the database and of the threads."""
+        """Let go of the database and of the threads. Safe to call twice."""
+        if self._closed:
+            return
         self._closed = True
         if self._stop_watching is not None:
             self._stop_watching()
@@ -167,12 +172,19 @@ class Dashboard:
             return
         self._running[system_id] = now
         future = self._pool.submit(store.compute, store.system_of(root, system_id), records)
+        if not self._live:
+            wait([future])
+            self._keep(system_id, now, future)
+            return
         future.add_done_callback(lambda f: self._schedule(lambda: self._arrived(system_id, now, f)))
 
     def _arrived(self, system_id: str, fingerprint: str, future: Future[Report]) -> None:
         """The figures of rows with this fingerprint are there; newer rows may have come meanwhile."""
-        if self._closed or future.cancelled():
-            return
+        if not self._closed and not future.cancelled():
+            self._keep(system_id, fingerprint, future)
+            self.refresh()
+
+    def _keep(self, system_id: str, fingerprint: str, future: Future[Report]) -> None:
         if self._running.get(system_id) == fingerprint:
             del self._running[system_id]
         error = future.exception()
@@ -183,8 +195,7 @@ class Dashboard:
             self.reports.pop(system_id, None)
         else:
             self._problems.pop(system_id, None)
-            self._computed[system_id] = future.result()
-        self.refresh()
+            self._computed[system_id] = self.reports[system_id] = future.result()
 
     # -- showing
 
@@ -276,29 +287,37 @@ def detail(report: Report) -> list[Any]:
         "Darker boxes: more hours of that month.",
     )
     advice = cards.section("What to do") + cards.advice(words.suggestions(report))
-    grid = ipywidgets.GridBox(
-        [_model(plot) for plot in (plots.yearly(report), plots.slopes(report)) if plot is not None]
-    )
+    grid = ipywidgets.GridBox([Plot(plot) for plot in (plots.yearly(report), plots.slopes(report)) if plot is not None])
     grid.add_class("wendelin-plots")
     return [
         cards.block(title + advice),
         cards.block(age),
-        _model(plots.life(report)),
+        Plot(plots.life(report)),
         grid,
         cards.block(quality),
-        _model(plots.timeline(report)),
+        Plot(plots.timeline(report)),
     ]
 
 
 def close_all(widget: Any) -> None:
-    """Close a widget and all within it."""
+    """Close a widget and all within it, layouts and styles included: ipywidgets keeps those for ever otherwise."""
     for child in getattr(widget, "children", ()):
         close_all(child)
     widget.close()
+    for part in (getattr(widget, "layout", None), getattr(widget, "style", None)):
+        if isinstance(part, ipywidgets.Widget):
+            part.close()
 
 
-def _model(plot: Any) -> BokehModel:
-    return BokehModel(plot)
+class Plot(BokehModel):
+    """A Bokeh figure as a widget that can be closed: jupyter_bokeh 4.1 fails when one is deleted after `close()`."""
+
+    is_gone = False
+
+    def close(self) -> None:
+        if not self.is_gone:
+            self.is_gone = True
+            super().close()
 
 
 def _same(shown: Report, report: Report) -> bool:

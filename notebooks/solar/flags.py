@@ -33,7 +33,7 @@ FLAGS: Final = (
     Flag("irradiance_range", 5, "Irradiance out of range", "below −20 or above 1500 W/m²"),
     Flag("temperature_range", 6, "Temperature out of range", "air not in −35…50 °C or modules not in −40…110 °C"),
     Flag("outage", 7, "No output in sunshine", f"more than {BRIGHT:.0f} W/m², but less than 1 % of the rated power"),
-    Flag("outlier", 8, "Outlier", "power per irradiance far from all others (Tukey's fences, k = 3)"),
+    Flag("outlier", 8, "Outlier", "power per irradiance far from that of its day (Tukey's fences, k = 3)"),
     Flag("clipping", 9, "Inverter limit", "a flat top: the inverter limits the power"),
     Flag("clock", 10, "Clock moved", "the middle of the day is more than 45 minutes from where it usually is"),
     Flag("night_power", 11, "Power at night", "more than ±1 % of the rated power in the dark", excludes=False),

@@ -87,7 +87,7 @@ def yearly(report: Report) -> Any:
     # Years of which only a part was measured are pale: low is then no finding.
     table["alpha"] = np.where(table["coverage"] >= 0.8, 0.9, 0.4)
     bars = plot.vbar(
-        x="year", top="shown", width=0.7, source=ColumnDataSource(table), color=GREEN, alpha="alpha", line_color=None
+        x="year", top="shown", width=0.7, source=_source(table), color=GREEN, alpha="alpha", line_color=None
     )
     plot.y_range.start = 0
     plot.yaxis.formatter = NumeralTickFormatter(format="0,0")
@@ -133,7 +133,7 @@ def timeline(report: Report) -> Any:
     table["width"] = table["days"] * DAY_MS
     table["middle"] = table["month"] + table["width"] / 2
     boxes = plot.rect(
-        x="middle", y="finding", width="width", height=0.75, source=ColumnDataSource(table),
+        x="middle", y="finding", width="width", height=0.75, source=_source(table),
         color=RED, alpha="alpha", line_color=None,
     )  # fmt: skip
     plot.x_range = Range1d(start=_milliseconds(report.begin), end=_milliseconds(report.end))
@@ -164,7 +164,7 @@ def slopes(report: Report) -> Any:
     plot = _figure("Change of each day from year to year", "pairs of days", height=260)
     plot.xaxis.axis_label = "change (% per year)"
     bars = plot.quad(
-        left="left", right="right", top="count", bottom=0, source=ColumnDataSource(table), color=BLUE, alpha=0.85,
+        left="left", right="right", top="count", bottom=0, source=_source(table), color=BLUE, alpha=0.85,
         line_color=None,
     )  # fmt: skip
     plot.y_range.start = 0
@@ -221,6 +221,11 @@ def _legend_below(plot: Any) -> Any:
 
 def _hover(renderer: Any, tooltips: list[tuple[str, str]], dates: str = "@day") -> HoverTool:
     return HoverTool(renderers=[renderer], tooltips=tooltips, formatters={dates: "datetime"}, visible=False)
+
+
+def _source(table: pd.DataFrame) -> ColumnDataSource:
+    """The columns of a table. Bokeh 3.9 takes frames too, but by a call that pandas 3.1 warns of."""
+    return ColumnDataSource({str(name): table[name].to_numpy() for name in table})
 
 
 def _dated(table: pd.DataFrame, name: str) -> dict[str, Any]:

@@ -216,7 +216,9 @@ def _power_against_light(system: System, frame: pd.DataFrame, daylight: Mask) ->
     strange = np.zeros(len(frame), np.bool_)
     ratio = (power / light)[works]
     if len(ratio) >= 100:  # fences of fewer points say little
-        strange[works] = outliers.tukey(ratio, k=3.0).to_numpy()
+        # Against the median of its own day: half of a plant that is off for weeks is a loss, not an outlier.
+        days = _local_days(system, frame).normalize()[works]
+        strange[works] = outliers.tukey(ratio / ratio.groupby(days).transform("median"), k=3.0).to_numpy()
     return {
         "outage": bright & (power < 0.01 * scale).to_numpy(),
         "outlier": strange,

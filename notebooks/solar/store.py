@@ -156,11 +156,12 @@ def compute(system: System, records: npt.NDArray[Any]) -> Report:
 
 
 def _put(root: Root, path: str, values: npt.NDArray[Any]) -> None:
-    """Make the array at `path` equal to `values`; an array that is there already keeps its unchanged blocks."""
+    """Make the array at `path` equal to `values`; an array that is equal already is left alone."""
     stored = root.get(path)
     if stored is None or stored.dtype != values.dtype:
         root[path] = stored = wendelin.ZBigArray(values.shape, values.dtype)
     elif len(stored) != len(values):
         stored.resize(values.shape)
-    if len(values):
+    # Writing equal bytes would still be a change, stored and told to every reader. (Bytes: NaN is not equal to itself.)
+    if len(values) and stored[:].tobytes() != values.tobytes():
         stored[:] = values

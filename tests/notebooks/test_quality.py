@@ -69,6 +69,13 @@ def test_a_fault_is_found_at_its_hour(column: str, value: float, finding: str) -
     assert not checked.usable[frame.index.get_loc(hour)]
 
 
+def test_half_of_a_plant_that_is_off_for_weeks_is_no_outlier() -> None:
+    """It is a loss, and must be seen by whoever judges the performance."""
+    frame = plants.frame(60, noise=0.01)
+    frame.loc["2015-07-10":, "ac_power"] *= 0.5
+    assert "outlier" not in found(frame)
+
+
 def test_power_beyond_the_plant_is_out_of_range() -> None:
     frame = plants.frame(60)
     frame.loc[noons(frame)[0], "ac_power"] = 20_000
