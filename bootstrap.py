@@ -7,7 +7,7 @@
   the address from pip's own settings.
 - Everything made lies in .venv and .tools; a stamp (a hash of what went in) lets a second call do nothing.
 - Debian packages (Chromium, PostgreSQL) serve tests only. They are installed where this is allowed, else named.
-- The steps themselves are in house/; this file is the commands.
+- The steps themselves are in .ci/house/; this file is the commands.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / ".ci"))
 
 from house.parts import PROXY_SOURCE, TOOLS_FILE, node_and_npm, prepare
 from house.steps import PYTHON, ROOT, VENV, StopError, step

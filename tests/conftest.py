@@ -81,7 +81,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def read_tools() -> dict[str, str | None]:
-    """The programs bootstrap.py found or installed, by name; see house/parts.py."""
+    """The programs bootstrap.py found or installed, by name; see .ci/house/parts.py."""
     file = Path(os.environ.get("WENDELIN_TOOLS", ROOT / ".tools" / "tools.json"))
     try:
         return dict(json.loads(file.read_text()))

@@ -23,7 +23,7 @@ from tests.house.repository import ROOT
 
 MACHINE = os.uname().machine
 FAKE_UV = "#!/bin/sh\necho uv 9.9.9\n"
-GET_UV = "from house.uv import get_uv; print('FOUND', get_uv())"
+GET_UV = "import sys; sys.path.insert(0, '.ci'); from house.uv import get_uv; print('FOUND', get_uv())"
 
 
 def wheel_of(script: str) -> bytes:
@@ -83,7 +83,7 @@ def machine(tmp_path: Path) -> Machine:
     for name in ("bin", "home", "clone"):
         (tmp_path / name).mkdir()
     shutil.copy(ROOT / "bootstrap.py", tmp_path / "clone")
-    shutil.copytree(ROOT / "house", tmp_path / "clone" / "house", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / ".ci", tmp_path / "clone" / ".ci", ignore=shutil.ignore_patterns("__pycache__"))
     made = Machine(tmp_path, tmp_path / "python" / "bin" / "python")
     made.without("ensurepip")
     pin(made, wheel_of(FAKE_UV))

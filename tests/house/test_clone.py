@@ -42,7 +42,7 @@ def call(python: Path | str, *arguments: str, cwd: Path, **env: str) -> subproce
 
 def test_uv_comes_by_ensurepip_and_by_the_index(tmp_path: Path) -> None:
     """A Python without pip on a machine without uv: pip from ensurepip, and the index that this pip would ask."""
-    for name in ("house", "bootstrap.py", "bootstrap.lock"):
+    for name in (".ci", "bootstrap.py", "bootstrap.lock"):
         source = ROOT / name
         shutil.copytree(source, tmp_path / name) if source.is_dir() else shutil.copy(source, tmp_path)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "python"], check=True)
@@ -50,7 +50,7 @@ def test_uv_comes_by_ensurepip_and_by_the_index(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "sh").symlink_to(shutil.which("sh") or "sh")
 
-    get = "from house.uv import get_uv; print('FOUND', get_uv())"
+    get = "import sys; sys.path.insert(0, '.ci'); from house.uv import get_uv; print('FOUND', get_uv())"
     by_pip = call(python, "-c", get, cwd=tmp_path, PATH=str(tmp_path / "bin"))
     assert f"FOUND {tmp_path}/.tools/uv/bin/uv" in by_pip.stdout, by_pip.stdout + by_pip.stderr
     assert "pip by ensurepip" in by_pip.stdout
@@ -59,7 +59,7 @@ def test_uv_comes_by_ensurepip_and_by_the_index(tmp_path: Path) -> None:
     ask = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"
     default = call(tmp_path / ".tools" / "pip" / "bin" / "python", "-c", ask, cwd=tmp_path).stdout.strip()
     address = os.environ.get("PIP_INDEX_URL", default)
-    get = "from house.uv import uv_by_index; print('FOUND', uv_by_index())"
+    get = "import sys; sys.path.insert(0, '.ci'); from house.uv import uv_by_index; print('FOUND', uv_by_index())"
     by_index = call(python, "-c", get, cwd=tmp_path, PATH=str(tmp_path / "bin"), PIP_INDEX_URL=address)
     assert f"FOUND {tmp_path}/.tools/uv/bin/uv" in by_index.stdout, by_index.stderr
 
@@ -71,8 +71,9 @@ def test_node_comes_from_the_index_where_there_is_none(tmp_path: Path) -> None:
     for name in ("uv", "sh"):
         (tmp_path / "bin" / name).symlink_to(Path(shutil.which(name) or name))
     make = textwrap.dedent("""
-        import json
+        import json, sys
         from pathlib import Path
+        sys.path.insert(0, ".ci")
         import house.parts as parts
         parts.PYTHON = Path(__import__("sys").executable)
         parts.make_proxy()

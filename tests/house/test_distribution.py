@@ -110,7 +110,7 @@ def test_the_installed_wheel_works(wheel: Path, tmp_path: Path) -> None:
     """In an environment of its own that sees the locked packages and not this repository."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "env"], check=True)
     python = tmp_path / "env" / "bin" / "python"
-    uv_check = "from house.uv import get_uv; print(get_uv())"
+    uv_check = "import sys; sys.path.insert(0, '.ci'); from house.uv import get_uv; print(get_uv())"
     uv = subprocess.run([sys.executable, "-c", uv_check], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     install: list[str | Path] = [uv.split()[-1], "pip", "install", "--no-deps", "--offline", "--python", python, wheel]
     subprocess.run(install, capture_output=True, check=True)
