@@ -50,13 +50,15 @@ class Accounts:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        found = json.loads(path.read_text()) if path.exists() else {"accounts": {}, "removed": []}
+        found = json.loads(path.read_text()) if path.exists() else {}
         self._accounts = {
             name: Account(name, **{**values, "groups": tuple(values["groups"])})
-            for name, values in found["accounts"].items()
+            for name, values in found.get("accounts", {}).items()
         }
-        self.removed: list[str] = found["removed"]
+        self.removed: list[str] = found.get("removed", [])
         """Names that the hub has still to forget."""
+        self.demo: bool = found.get("demo", False)
+        """Whether the demo accounts were made once: whoever removes them does not want them back."""
 
     def __iter__(self) -> Iterator[Account]:
         return iter(self._accounts.values())
@@ -122,14 +124,16 @@ class Accounts:
         values = {name: asdict(account) for name, account in self._accounts.items()}
         for value in values.values():
             del value["name"]
-        write_private_json(self.path, {"accounts": values, "removed": self.removed})
+        write_private_json(self.path, {"accounts": values, "removed": self.removed, "demo": self.demo})
 
 
 def ensure_demo(accounts: Accounts, password: str | None = None) -> None:
-    """Add the demo accounts at the first start; `password`, when given, becomes that of both."""
+    """Add the demo accounts at the first start; `password`, when given, becomes that of those that are there."""
+    made, accounts.demo = accounts.demo, True
     for account in DEMO:
         if account.name not in accounts:
-            accounts.add(replace(account, password=password))
+            if not made:
+                accounts.add(replace(account, password=password))
         elif password:
             accounts.set_password(account.name, password)
 

@@ -83,7 +83,7 @@ class Workbench:
         if self.hub is not None:
             self.hub.wait()
         self._stop_database()
-        self.folder.lock.unlink(missing_ok=True)
+        self._lock.truncate(0)
         self._lock.close()
         self._lock = None
 

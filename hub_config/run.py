@@ -85,8 +85,12 @@ def serve(settings: Settings, *, examples: bool, password: str | None) -> None:
 def ready_line(settings: Settings) -> str:
     """The one line that says where, and as whom."""
     accounts = Accounts(settings.folder.accounts)
-    shown = {name: accounts[name].password or "(chosen by its user)" for name in ("ada", "mara")}
-    return f"Wendelin is ready at {settings.url}  (analyst: ada / {shown['ada']}; manager: mara / {shown['mara']})"
+    shown = [
+        f"{right}: {name} / {accounts[name].password or '(chosen by its user)'}"
+        for right, name in (("analyst", "ada"), ("manager", "mara"))
+        if name in accounts
+    ]
+    return f"Wendelin is ready at {settings.url}" + (f"  ({'; '.join(shown)})" if shown else "")
 
 
 def say(text: str) -> None:

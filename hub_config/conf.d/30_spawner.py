@@ -1,7 +1,7 @@
 """What an analyst gets: JupyterLab in a home of their own below the data folder, on the database that all share.
 
 The laptop's spawner runs everyone as the operator's own system user: it separates notebooks, not people. A machine
-with system users sets `c.JupyterHub.spawner_class = "local"` in a part of its own (docs/howto/run.md).
+with system users sets `c.JupyterHub.spawner_class = "localprocess"` in a part of its own (docs/how-to/run.md).
 """
 
 from __future__ import annotations

@@ -135,8 +135,8 @@ def configuration(settings: Settings, prefix: str) -> Config:
 
     c.KernelSpecManager.allowed_kernelspecs = {KERNEL}
     # A closed page stops its kernel itself; this is for browsers that vanished.
-    c.MappingKernelManager.cull_idle_timeout = 3600
-    c.MappingKernelManager.cull_interval = 300
+    c.MappingKernelManager.cull_idle_timeout = 600
+    c.MappingKernelManager.cull_interval = 60
     return c
 
 

@@ -39,6 +39,14 @@ def test_a_chosen_password_becomes_that_of_both(accounts: Accounts):
     assert {account.password for account in Accounts(accounts.path)} == {"correct horse"}
 
 
+def test_a_removed_demo_account_does_not_come_back(accounts: Accounts):
+    ensure_demo(accounts)
+    accounts.remove("mara")
+    again = Accounts(accounts.path)
+    ensure_demo(again, "correct horse")
+    assert [(account.name, account.password) for account in Accounts(accounts.path)] == [("ada", "correct horse")]
+
+
 def test_groups_give_the_rights(accounts: Accounts):
     ensure_demo(accounts)
     accounts.add(Account("kim", (MANAGERS, "north")))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,14 @@ def test_a_part_without_its_function_is_fatal(settings: Settings, tmp_path: Path
     (tmp_path / "10_old.py").write_text("c = get_config = None\n")
     with pytest.raises(HubConfigError, match=r"10_old.py defines no function configure\(c, settings\)"):
         configure(Config(), settings, [tmp_path])
+
+
+def test_the_part_for_system_users_in_the_documentation_is_right(settings: Settings):
+    page = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "run.md"
+    found = re.search(r"```python\n(def configure.*?)```", page.read_text(), re.DOTALL)
+    assert found
+    (settings.folder.parts / "35_system_users.py").write_text(found[1])
+    c = Config()
+    configure(c, settings)
+    assert c.JupyterHub.spawner_class == "localprocess"
+    assert c.Spawner.environment["WENDELIN_DB"].startswith("postgresql://")

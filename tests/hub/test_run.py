@@ -15,6 +15,10 @@ import psutil
 import pytest
 
 from tests.hub.running import program, start
+from wendelin.hub_config.accounts import Accounts, ensure_demo
+from wendelin.hub_config.launch import prepare
+from wendelin.hub_config.ports import free_port
+from wendelin.hub_config.run import ready_line
 from wendelin.hub_config.watch import processes_of
 
 
@@ -108,3 +112,16 @@ def database_server(data: Path) -> int:
     found = ondemand.find(data / "home" / "db" / "default")
     assert found
     return found.pid
+
+
+def test_the_ready_line_shows_only_what_there_is(data: Path):
+    settings = prepare(data, host="127.0.0.1", port=free_port())
+    people = Accounts(settings.folder.accounts)
+    ensure_demo(people, "correct horse")
+    line = f"Wendelin is ready at {settings.url}"
+    assert ready_line(settings) == f"{line}  (analyst: ada / correct horse; manager: mara / correct horse)"
+    people.forget_password("ada")
+    people.remove("mara")
+    assert ready_line(settings) == f"{line}  (analyst: ada / (chosen by its user))"
+    people.remove("ada")
+    assert ready_line(settings) == line
