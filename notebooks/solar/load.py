@@ -78,7 +78,7 @@ def load_system(connection: Any, system: System, folder: Path = DATA, *, force: 
             done = "loaded" if done == "loaded" else "analysed"
         return done, len(root[f"solar/{system.id}/measurements"])
 
-    done, rows = _committed(connection, f"solar: system {system.id} from {system.file}", change)
+    done, rows = _committed(connection, f"solar: system {system.id}, {system.place}", change)
     return Loaded(system, done, rows, time.perf_counter() - started)
 
 
@@ -92,7 +92,7 @@ def store_system(connection: Any, system: System, frame: pd.DataFrame, *, source
         store.write(connection.root(), system, frame, source=source)
         return store.refresh(connection.root(), system.id)
 
-    return _committed(connection, f"solar: system {system.id} from {source or 'a table'}", change)
+    return _committed(connection, f"solar: system {system.id}, {system.place}", change)
 
 
 def update(connection: Any, system_id: str, frame: pd.DataFrame) -> Analysis:

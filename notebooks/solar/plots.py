@@ -44,8 +44,9 @@ def life(report: Report) -> Any:
         color=BLUE, line_width=2, legend_label="median of a month",
     )  # fmt: skip
     _trend(plot, report, daily)
-    low, high = np.percentile(daily["normalized"], [0.5, 99.5])
-    plot.y_range = Range1d(start=max(0.0, low - 0.1), end=high + 0.1)
+    # A few dull or snowy days far below must not flatten all others; they are there when one zooms out.
+    low, high = np.percentile(daily["normalized"], [2, 98])
+    plot.y_range = Range1d(start=max(0.0, low - 0.12), end=high + 0.12)
     when = ("Day", "@day{%e %B %Y}")
     plot.add_tools(
         _hover(days, [when, ("Performance", "@normalized{0.000}"), ("Energy", "@energy{0,0.0} kWh")]),
@@ -158,7 +159,7 @@ def slopes(report: Report) -> Any:
     if aged["rate"] is None or report.slopes.empty:
         return None
     values = report.slopes["slope"].to_numpy()
-    low, high = np.percentile(values, [1, 99])
+    low, high = np.percentile(values, [2, 98])
     counts, edges = np.histogram(values, bins=40, range=(low, high))
     table = pd.DataFrame({"count": counts, "left": edges[:-1], "right": edges[1:]})
     plot = _figure("Change of each day from year to year", "pairs of days", height=260)
@@ -180,8 +181,9 @@ def _figure(title: str, y_label: str, **options: Any) -> Any:
         title=title,
         sizing_mode="stretch_width",
         min_width=250,
-        tools="xpan,box_zoom,reset,save",
+        tools="pan,box_zoom,wheel_zoom,reset,save",
         active_drag=None,
+        active_scroll=None,
         toolbar_location="above",
         background_fill_color=None,
         border_fill_color=None,

@@ -104,7 +104,7 @@ def suggestions(report: Report) -> list[tuple[str, Kind, str, str, str]]:
     """All suggestions as `wendelin.widgets.cards.advice` takes them."""
     assumed = report.summary["assumptions"]
     return [
-        (*URGENCY[s["urgency"]], str(s["what"]), str(s["why"]), worth(s, assumed))
+        (*URGENCY[s["urgency"]], str(s["what"]), sentence(str(s["why"])), worth(s, assumed))
         for s in report.summary["suggestions"]
     ]
 

@@ -31,7 +31,7 @@ def test_loading_twice_changes_nothing(db: Any) -> None:
     again = load_system(db, SMALL)
     assert (first.done, again.done) == ("loaded", "kept")
     assert first.rows == again.rows == 15207
-    assert notes(db) == ["solar: system 1422 from sys_1422_downsampled.parquet"]
+    assert notes(db) == ["solar: system 1422, Burlington, Vermont"]
     assert "15207 rows and their figures were there already" in str(again)
 
 
@@ -72,7 +72,7 @@ def test_another_file_replaces_the_rows(db: Any, tmp_path: Path) -> None:
 def test_an_update_is_one_transaction(db: Any) -> None:
     load.store_system(db, plants.PLANT, plants.frame(40), source="by hand")
     load.update(db, "plant", plants.frame(2, "2015-07-11"))
-    assert notes(db) == ["solar: 48 new rows of system plant", "solar: system plant from by hand"]
+    assert notes(db) == ["solar: 48 new rows of system plant", "solar: system plant, Nowhere"]
     assert store.is_current(db.root(), "plant")
 
 
