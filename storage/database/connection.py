@@ -110,8 +110,9 @@ class _Remembering:
         self._current: Any = None
 
     def __iter__(self) -> Iterator[Any]:
-        for self._current in self._writer:
-            yield self._current
+        for obj in self._writer:
+            self._current = obj
+            yield obj
         self._current = None
 
     def serialize(self, obj: Any) -> bytes:

@@ -227,18 +227,20 @@ def test_the_analyst_runs_the_solar_notebook_and_finds_the_arrays_after_a_restar
 
 
 def check_all_cells_ran(path: Path) -> None:
+    """In the saved file: JupyterLab keeps only the cells that are in view on its page."""
     end = time.monotonic() + 60
-    cells = code_cells(path)
-    while not all(cell["execution_count"] for cell in cells) and time.monotonic() < end:
+    while not all(cell["execution_count"] for cell in code_cells(path)) and time.monotonic() < end:
         time.sleep(0.5)
-        cells = code_cells(path)
+    cells = code_cells(path)
     errors = [output for cell in cells for output in cell["outputs"] if output["output_type"] == "error"]
     assert errors == []
     assert all(cell["execution_count"] for cell in cells)
 
 
 def code_cells(path: Path) -> list[dict[str, Any]]:
-    return [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+    while not (text := path.read_text()):
+        time.sleep(0.1)  # it is just being written
+    return [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
 
 
 # ---- the manager ----------------------------------------------------------------------------------------------------

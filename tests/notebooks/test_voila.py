@@ -127,6 +127,18 @@ def test_a_manager_sees_the_fleet_chooses_a_system_and_follows_commits(page: Pag
     page.get_by_text("loses").first.wait_for()
     page.wait_for_function("document.querySelectorAll('.bk-Figure').length === 4")
 
+    # figures under the mouse
+    plot = page.locator(".bk-Figure").nth(1)
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    assert box is not None
+    label = page.locator(".bk-tooltip-row-label", has_text="Days without output")
+    for part in range(20, 90, 2):  # wherever the bars are
+        page.mouse.move(box["x"] + box["width"] * part / 100, box["y"] + box["height"] * 0.7)
+        if label.count():
+            break
+    label.first.wait_for()
+
     # news
     before = page.locator(".wendelin-header").inner_text()
     elsewhere('load.update(db, "plant", plants.frame(90, "2018-05-31", rate=-1.0, noise=0.01))')
