@@ -166,7 +166,9 @@ def merged(before: np.ndarray, theirs: np.ndarray, mine: np.ndarray) -> np.ndarr
     for lo in range(0, len(result), step):
         block = slice(lo, lo + step)
         old, ours = before[block], mine[block]
-        result_block = ours if not np.array_equal(old, ours) else theirs[block]
+        longest = max(len(old), len(ours))  # what a resize cut off or added reads as zeros
+        changed = not np.array_equal(np.pad(old, (0, longest - len(old))), np.pad(ours, (0, longest - len(ours))))
+        result_block = ours if changed else theirs[block]
         result[block][: len(result_block)] = result_block[: len(result[block])]
     return result
 
