@@ -27,9 +27,6 @@ def die_with_parent() -> None:
     """Let this process get SIGTERM when its parent ends. Linux only; elsewhere nothing happens."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        if os.getppid() == 1:
-            # The parent was gone before we asked; a container's first process may really be our parent.
-            return
 
 
 def processes_of(run: str) -> Iterator[psutil.Process]:

@@ -114,6 +114,7 @@ def configuration(settings: Settings, prefix: str) -> Config:
     c.Voila.base_url = prefix
     c.Voila.root_dir = str(settings.folder.dashboards)
     c.Voila.open_browser = False
+    c.Voila.connection_dir_root = str(settings.folder.jupyter)
     c.Voila.config_file_paths = []
     c.Voila.cookie_secret = bytes.fromhex(settings.folder.secret("dashboards_cookie"))
     c.Voila.identity_provider_class = HubIdentity

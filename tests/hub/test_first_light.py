@@ -67,7 +67,8 @@ def store(data: Path, name: str, rows: int) -> None:
     """Commit an array of 0, 1, … as another program of the same user would."""
     code = (
         "import transaction, wendelin; root = wendelin.connect().root();"
-        f"root[{name!r}] = wendelin.ZBigArray(({rows},), 'f8'); root[{name!r}][:] = range({rows}); transaction.commit()"
+        f"root[{name!r}] = wendelin.ZBigArray(({rows},), 'f8'); root[{name!r}][:] = range({rows});"
+        f"transaction.get().note('stored {rows} numbers'); transaction.commit()"
     )
     subprocess.run([sys.executable, "-c", code], env=running.environment(data), check=True)
 
@@ -205,6 +206,10 @@ def test_the_analyst_runs_the_solar_notebook_and_finds_the_arrays_after_a_restar
     wait_for_kernel(page, "idle")
     menu(page, "File", "Save Notebook")
     check_all_cells_ran(workbench.data / "users/ada/notebooks" / SOLAR)
+    page.mouse.move(760, 400)
+    page.mouse.wheel(0, -700)
+    page.locator(".jp-Notebook .bk-Figure").first.scroll_into_view_if_needed()
+    page.wait_for_function(DRAWN)
     page.screenshot(path=screenshots / "jupyterlab.png")
 
     menu(page, "Kernel", "Restart Kernel…")
@@ -216,6 +221,7 @@ def test_the_analyst_runs_the_solar_notebook_and_finds_the_arrays_after_a_restar
     page.keyboard.press("b")
     page.keyboard.press("Enter")
     page.keyboard.insert_text(
+        "# After a restart of the kernel\n"
         "assert 'measurements' not in globals()\n"
         "found = root['solar/4/measurements']\n"
         "root['first-light/of-ada'] = 'stored in a cell'\n"
@@ -238,9 +244,13 @@ def check_all_cells_ran(path: Path) -> None:
 
 
 def code_cells(path: Path) -> list[dict[str, Any]]:
-    while not (text := path.read_text()):
-        time.sleep(0.1)  # it is just being written
-    return [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+    end = time.monotonic() + 30
+    while True:
+        try:
+            return [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+        except ValueError:  # it is just being written
+            assert time.monotonic() < end
+            time.sleep(0.1)
 
 
 # ---- the manager ----------------------------------------------------------------------------------------------------
