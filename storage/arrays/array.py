@@ -20,6 +20,9 @@ from wendelin.storage.errors import ForeignConnectionError, ForkedConnectionErro
 #: Bytes of a block by default: the unit in which concurrent writers conflict.
 BLOCK = 2 << 20
 
+#: A page behind the end of every array.
+_NO_PAGE = 1 << 50
+
 
 class ZBigArray(Persistent):
     """A persistent array in a database, taking part in transactions.
@@ -230,16 +233,24 @@ class ZBigArray(Persistent):
         memory = self._memory()
         if after > before:
             memory.reserve(after)
+            self._sweep(memory, before)
         self._shape = shape
         if after < before:
             self._cut(memory, after)
+
+    def _sweep(self, memory: ArrayMemory, nbytes: int) -> None:
+        """Before growing: what another transaction wrote behind the end while this one cut it off must not show."""
+        if nbytes % PAGE:
+            memory.ensure(nbytes, nbytes + 1, self._extents)
+        if self._extents.lookup(-(-nbytes // PAGE), _NO_PAGE)[0] or memory.tail_is_written(nbytes):
+            self._cut(memory, nbytes)
 
     def _cut(self, memory: ArrayMemory, nbytes: int) -> None:
         if nbytes % PAGE:
             memory.ensure(nbytes, nbytes + 1, self._extents)
             memory.handed_out = True
         memory.truncate(nbytes)
-        self._extents.free(-(-nbytes // PAGE), 1 << 50)
+        self._extents.free(-(-nbytes // PAGE), _NO_PAGE)
 
     @property
     def _major(self) -> int:

@@ -47,6 +47,7 @@ class ArrayMemory:
         self._mapped: list[Interval] = []
         self._runs: list[Run] = []
         self._segments: dict[int, Any] = {}
+        self._unsettled: list[Interval] = []  # stored by a commit, and not mapped from its segment yet
 
     # -- views
 
@@ -106,9 +107,17 @@ class ArrayMemory:
             if not segment:
                 self._addresses.map_zeros(start * PAGE, length * PAGE)
         self._map([run for run in changes if run[2]], named)
+        if not extents._p_changed:
+            self._settle()
         self._runs = runs
         self._segments = {number: named[number] for number in {run[2] for run in runs}}
         self.serial = None if extents._p_changed else extents._p_serial
+
+    def _settle(self) -> None:
+        """Drop private copies of what was committed, also where another commit has already undone it."""
+        for lo, hi in self._unsettled:
+            self._addresses.discard(lo * PAGE, (hi - lo) * PAGE)
+        self._unsettled = []
 
     def _map(self, runs: list[Run], named: dict[int, Any]) -> None:
         """Lay files over the addresses, each segment opened once."""
@@ -151,6 +160,7 @@ class ArrayMemory:
 
     def revert(self) -> None:
         """Throw away what was written: stored bytes show again."""
+        self._unsettled = []
         if detector().name == "compare":
             written = self._mapped
         else:
@@ -170,6 +180,7 @@ class ArrayMemory:
 
     def write(self, pages: list[Interval], folder: str) -> Any:
         """Write some mapped pages to a new segment."""
+        self._unsettled = union([*self._unsettled, *pages])
         return segments.write_segment(self._addresses, pages, folder)
 
     def truncate(self, nbytes: int) -> None:
@@ -181,6 +192,11 @@ class ArrayMemory:
             self._runs = subtract(self._runs, [(lo, hi)])
         if nbytes % PAGE and gaps(self._mapped, page - 1, page) == []:
             self._addresses.clear(nbytes, page * PAGE - nbytes)
+
+    def tail_is_written(self, nbytes: int) -> bool:
+        """Whether the page that byte `nbytes` lies in, which is mapped, holds anything from there on."""
+        rest = -nbytes % PAGE
+        return bool(rest) and any(self._addresses.memory(nbytes, rest))
 
     def _holes(self, lo: int, hi: int) -> list[Interval]:
         return gaps([(run[0], run[0] + run[1]) for run in clip(self._runs, lo, hi)], lo, hi)

@@ -474,3 +474,25 @@ def test_many_arrays_do_not_keep_all_their_addresses(root, conn):
     transaction.begin()
     assert len(conn.arrays._memories) <= KEPT
     assert all(root[f"many/{k}"][3] == k for k in range(KEPT + 50))
+
+
+@pytest.mark.parametrize("kept", [0, 3])
+def test_what_another_wrote_behind_a_cut_does_not_come_back(root, other, kept):
+    root["a"] = array = ZBigArray((20_000,), "i8", blksize=BLOCK)
+    transaction.commit()
+    other.transaction_manager.begin()
+    theirs = other.root()["a"]
+    theirs.resize(kept)
+    array[10] = array[15_000] = 7
+    transaction.commit()
+    try:
+        other.transaction_manager.commit()
+    except ConflictError:  # allowed: both touched the block in which the array now ends
+        other.transaction_manager.abort()
+        theirs.resize(kept)
+        other.transaction_manager.commit()
+    theirs.resize(20_000)
+    assert not theirs[:].any()
+    other.transaction_manager.commit()
+    transaction.begin()
+    assert not array[:].any()
