@@ -318,7 +318,7 @@ def test_subshell_is_refused_the_connection(notebook):
         notebook.client.shell_channel.send(message)
         return notebook.finish(message["header"]["msg_id"])
 
-    notebook.ok("over = False")
+    notebook.ok("over = False; list(root)")  # opens the database, which waits for the main thread to need it
     refused = run("root['subshell'] = 1")
     assert refused.ename == "ForeignThreadError"
     assert "wendelin.connect(read_only=True)" in refused.evalue
