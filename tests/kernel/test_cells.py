@@ -328,7 +328,7 @@ def test_subshell_is_refused_the_connection(notebook):
     notebook.ok("root['main'] = 1")
     assert (stored("subshell"), stored("main")) == (None, 1)
     # The cell lingers: `run` drops messages of other cells, and its own must have arrived before this one ends.
-    lingering = "print('on', flush=True)\nimport time\nwhile not over: time.sleep(0.01)\ntime.sleep(3)\nroot['main'] = 2"
+    lingering = "import time\nwhile not over: time.sleep(0.01)\ntime.sleep(3)\nroot['main'] = 2"
     message = notebook.start(lingering)
     assert run("root['subshell'] = 2").ename == "ForeignThreadError"
     run("over = True")
