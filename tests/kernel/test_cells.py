@@ -328,8 +328,8 @@ def test_subshell_is_refused_the_connection(notebook):
     notebook.ok("root['main'] = 1")
     assert (stored("subshell"), stored("main")) == (None, 1)
     # The cell lingers: `run` drops messages of other cells, and its own must have arrived before this one ends.
-    lingering = "import time\nwhile not over: time.sleep(0.01)\ntime.sleep(3)\nroot['main'] = 2"
-    message = notebook.start(lingering)
+    waits = "print('on', flush=True)\nimport time\nwhile not over: time.sleep(0.01)\ntime.sleep(3)\n"
+    message = notebook.start(waits + "root['main'] = 2")
     assert run("root['subshell'] = 2").ename == "ForeignThreadError"
     run("over = True")
     assert notebook.finish(message).ename == "ForeignThreadError"
