@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """From a clone to a working Wendelin with nothing but Python 3.11: `python3 bootstrap.py --help`.
 
-- Standard library only. Everything fetched is pinned by hash: requirements.lock (the environment), bootstrap.lock
-  (uv, Node) and hub_config/proxy/package-lock.json (the hub's proxy).
+- Standard library only. Everything fetched is pinned by hash: requirements.lock (the environment), bench.lock
+  (other stores, for benchmarks only), bootstrap.lock (uv, Node) and hub_config/proxy/package-lock.json (the hub's proxy).
 - No package index is named: pip, uv and npm use the one they are set up for, and a machine without pip reads
   the address from pip's own settings.
 - Everything made lies in .venv and .tools; a stamp (a hash of what went in) lets a second call do nothing.
@@ -103,7 +103,8 @@ def run_lint() -> int:
 
 def cmd_bench(options: argparse.Namespace) -> int:
     """the benchmarks (all, or those named); --write puts the tables into docs/benchmarks.md"""
-    prepare(tests=False)
+    named = [part for part in options.rest if not part.startswith("-")]
+    prepare(tests=False, peers="storage" in named or not named)
     return python("-m", "tests.benchmarks", *options.rest)
 
 
@@ -118,7 +119,7 @@ def cmd_docs(options: argparse.Namespace) -> int:
 
 
 def cmd_lock(options: argparse.Namespace) -> int:
-    """bring the three lock files up to date with pyproject.toml and package.json (add --upgrade for newer versions)"""
+    """bring the lock files up to date with pyproject.toml and package.json (add --upgrade for newer versions)"""
     pins = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-emit-index-url", "--no-header", "-q"]
     groups = [f"--group={name}" for name in ("test", "lint", "docs", "build", "slim")]
     uv, rest = get_uv(), [*pins, *options.rest]
@@ -127,6 +128,8 @@ def cmd_lock(options: argparse.Namespace) -> int:
     everything = [*compile_, "pyproject.toml", "--all-extras", *groups, "-o", "requirements.lock"]
     step("requirements.lock", everything, hint, uv_environment())
     step("bootstrap.lock", [*compile_, "--group=bootstrap", "-o", "bootstrap.lock"], hint, uv_environment())
+    beside = ["--group=bench", "-c", "requirements.lock", "-o", "bench.lock"]  # goes into the same environment
+    step("bench.lock", [*compile_, *beside], hint, uv_environment())
     npm = [
         *node_and_npm()[1],
         "install",

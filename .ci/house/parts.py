@@ -17,7 +17,7 @@ import tomllib
 from pathlib import Path
 
 from house.debian import find_debian, make_test_tools
-from house.steps import PYTHON, ROOT, TOOLS, VENV, digest, is_fresh, one_pin, only_one, step
+from house.steps import PYTHON, ROOT, TOOLS, VENV, StopError, digest, is_fresh, one_pin, only_one, step
 from house.uv import certificates, get_uv, uv_environment
 
 PROXY = TOOLS / "proxy"
@@ -71,6 +71,21 @@ def make_project() -> None:
         env=uv_environment(),
     )
     (VENV / ".wendelin-project").write_text(value)
+
+
+def make_peers() -> None:
+    """The other stores that `bootstrap.py bench storage` measures beside ours, from bench.lock, added to `.venv`."""
+    stamp = VENV / ".wendelin-peers"
+    value = digest(ROOT / "bench.lock", ROOT / "requirements.lock")  # a sync to the latter takes them out again
+    if is_fresh(stamp, value):
+        return
+    step(
+        "other stores from bench.lock",
+        [get_uv(), "pip", "install", "--require-hashes", "--python", PYTHON, "-r", ROOT / "bench.lock"],
+        hint="Only the benchmark of the storage needs them; it says which are missing.",
+        env=uv_environment(),
+    )
+    stamp.write_text(value)
 
 
 def node_and_npm() -> tuple[Path, list[str | Path]]:
@@ -128,12 +143,17 @@ def write_tools(**changes: str) -> None:
         fresh.replace(TOOLS_FILE)
 
 
-def prepare(*, tests: bool) -> None:
-    """Everything that running (and testing) needs; quick when nothing changed."""
+def prepare(*, tests: bool, peers: bool = False) -> None:
+    """Everything that running (and testing, and measuring other stores) needs; quick when nothing changed."""
     with only_one():
         make_environment()
         make_project()
         make_proxy()
         if tests:
             make_test_tools()
+        if peers:
+            try:
+                make_peers()
+            except StopError as error:  # the rows of what is not there say so
+                print(error)
         write_tools()
