@@ -1,9 +1,10 @@
 """Runs the benchmarks: `python3 bootstrap.py bench [NAME …] [--write]`.
 
 A benchmark is a module `bench_<name>.py` beside this one with `NAME` (its title) and `main() -> str` (a table in
-Markdown, with the figures, their units and what they are compared with). Nothing here passes or fails: figures
+Markdown, with the figures, their units and what they are compared with); `PICTURES`, if it has them, are SVGs by
+file name, which the table names as `images/<file>`. Nothing here passes or fails: figures
 depend on the machine, and tests time nothing. `--write` puts each table between its markers in docs/benchmarks.md,
-with the command, the machine and the day.
+with the command, the machine and the day, and each picture into docs/images.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Protocol, cast
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent.parent / "docs" / "benchmarks.md"
+IMAGES = PAGE.parent / "images"
 
 
 class Benchmark(Protocol):
@@ -88,6 +90,8 @@ def main() -> None:
         if options.write:
             told = f"`python3 bootstrap.py bench {shlex.quote(name)}`, {datetime.now(UTC).date()}, on {machine()}."
             PAGE.write_text(put(PAGE.read_text(), name, module.NAME, f"{told}\n\n{table}"))
+            for file, picture in getattr(module, "PICTURES", {}).items():
+                (IMAGES / file).write_text(picture)
     sys.stdout.flush()
 
 
