@@ -1,16 +1,27 @@
-"""A FileStorage whose blobs survive a power failure.
+"""A FileStorage whose blobs survive a power failure, and which survives a full disk.
 
-ZODB syncs its own file at each commit, but neither blob files nor the directories that name them. Here both are on
-the disk before the vote returns, so that a committed record never points to a segment that is not there.
+ZODB syncs its own file at each commit, but neither blob files, nor the directories that name them, nor the file that
+packing makes. Here all of them are on the disk before the vote (or the packing) relies on them, so that a committed
+record never points to a segment that is not there. Who made a directory does not matter: with a shared folder of
+blobs the clients of a server do.
+
+Where the machine refuses a write, ZODB may leave half a transaction in its buffer, blobs of transactions that never
+voted, and a closed storage. Here the file ends where the last transaction does and the next one works.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 from ZODB.FileStorage import FileStorage
+
+_SETTLED = 1_000_000_000
+"""Nanoseconds after which a directory that changes again has another time of change, even on coarse file systems."""
+_REMEMBERED = 10_000
 
 
 class DurableFileStorage(FileStorage):
@@ -20,19 +31,109 @@ class DurableFileStorage(FileStorage):
         is_new = not Path(path).exists()
         # With old copies kept, packing would free no segment: they stay linked beside the new ones.
         options.setdefault("pack_keep_old", False)
+        self._directories = Directories(Path(blob_dir).absolute())
         super().__init__(path, blob_dir=blob_dir, **options)
         if is_new and not self.isReadOnly():
-            sync_directory(Path(path).parent)
-            sync_directory(blob_dir)
+            sync_new_folder(Path(path).absolute().parent)
+            sync_blob_folder(Path(blob_dir))
 
     def _blob_storeblob(self, oid: bytes, serial: bytes, blobfilename: str) -> None:
-        sync_file(blobfilename)
-        folder = Path(self.fshelper.getPathForOID(oid))
-        root = Path(self.fshelper.base_dir)
-        new = [parent for parent in (folder, *folder.parents) if parent.is_relative_to(root) and not parent.exists()]
-        super()._blob_storeblob(oid, serial, blobfilename)
-        for parent in {folder, *(path.parent for path in new)}:
-            sync_directory(parent)
+        target = Path(self.fshelper.getBlobFilename(oid, serial))
+        try:
+            super()._blob_storeblob(oid, serial, blobfilename)
+            sync_file(target)
+            self._directories.sync(target.parent)
+        except BaseException:
+            # A rename that the machine refuses is tried again as a copy, which may end in the middle.
+            if (oid, serial) not in self.dirty_oids:
+                target.unlink(missing_ok=True)
+            raise
+
+    def tpc_vote(self, transaction: Any) -> Any:
+        try:
+            return super().tpc_vote(transaction)
+        except OSError:
+            with self._lock:
+                self._drop_tail()
+            raise
+
+    def _abort(self) -> None:
+        super()._abort()
+        self._blob_tpc_abort()  # ZODB forgets blobs of transactions that did not come as far as the vote
+
+    def _finish(self, tid: bytes, user: bytes, description: bytes, extension: bytes) -> None:
+        try:
+            self._file.seek(self._pos + 16)
+            self._file.write(self._tstatus.encode())
+            self._finish_finish(tid)
+        except OSError:
+            self._take_back()
+            raise
+        except BaseException:
+            self.close()
+            raise
+
+    def _take_back(self) -> None:
+        """Undo a transaction whose end did not reach the disk; blobs stay unless that itself is on the disk."""
+        try:
+            self._drop_tail()
+            os.fsync(self._file.fileno())
+        except OSError:
+            self._blob_tpc_finish()
+        else:
+            self._blob_tpc_abort()
+
+    def _drop_tail(self) -> None:
+        """End the file behind the last transaction, and forget what the buffer could not write."""
+        old = self._file
+        self._file: Any = Path(self._file_name).open("r+b")  # noqa: SIM115  closed with the storage
+        # A buffer that cannot be written can be neither emptied nor closed; without its file it is.
+        old.raw.close()
+        self._file.truncate(self._pos)
+        self._files.flush()
+        self._nextpos = 0
+
+    @staticmethod
+    def packer(storage: Any, referencesf: Any, stop: bytes, gc: bool) -> Any:
+        """Pack into another file, which is on the disk before it takes the place of the old one."""
+        packed = FileStorage.packer(storage, referencesf, stop, gc)
+        if packed is not None:
+            sync_file(f"{storage._file_name}.pack")
+        return packed
+
+    def _initIndex(self, index: Any, tindex: Any) -> None:
+        """Called when packing has put the new file in place, before anybody commits to it."""
+        super()._initIndex(index, tindex)
+        if not self._is_read_only:
+            sync_directory(Path(self._file_name).absolute().parent)
+
+
+class Directories:
+    """The directories of a folder of blobs: `sync` forces a name in one of them to the disk.
+
+    It remembers which directories have not changed since, so that a commit syncs two of the nine levels.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._seen: dict[Path, int] = {}
+
+    def sync(self, folder: Path) -> None:
+        """Force the names in `folder`, its own name, and those of all folders between it and the root to the disk."""
+        for path in (folder, *folder.parents):
+            self._sync(path)
+            if path == self._root:
+                return
+
+    def _sync(self, path: Path) -> None:
+        changed = path.stat().st_mtime_ns
+        if self._seen.get(path) == changed:
+            return
+        sync_directory(path)
+        if len(self._seen) > _REMEMBERED:
+            self._seen.clear()
+        if abs(time.time_ns() - changed) > _SETTLED:
+            self._seen[path] = changed
 
 
 def sync_file(path: str | os.PathLike[str]) -> None:
@@ -47,3 +148,18 @@ def sync_file(path: str | os.PathLike[str]) -> None:
 def sync_directory(path: str | os.PathLike[str]) -> None:
     """Force a directory's entries to the disk."""
     sync_file(path)
+
+
+def sync_new_folder(path: Path) -> None:
+    """Force the entries of a new folder, its name, and those of its parents, which may be new too, to the disk."""
+    sync_directory(path)
+    for parent in path.parents:
+        with contextlib.suppress(PermissionError):  # another user's, so it is not new
+            sync_directory(parent)
+
+
+def sync_blob_folder(path: Path) -> None:
+    """Force what ZODB makes in an empty folder of blobs to the disk."""
+    for file in path.iterdir():
+        sync_file(file)
+    sync_directory(path)

@@ -1,14 +1,19 @@
 """PostgreSQL and sqlite3, through RelStorage (optional packages).
 
-History is kept, as in a FileStorage. Every commit is on the disk when it returns: PostgreSQL does so by itself,
-sqlite3 is told to (`synchronous=FULL`). Admitted risk: RelStorage does not sync the directories of a shared folder of
-blobs, so a power failure right after a commit may lose a blob; blobs that lie in PostgreSQL itself are safe.
+- History is kept, as in a FileStorage.
+- Every commit is on the disk when it returns: PostgreSQL does so by itself, sqlite3 is told to (`synchronous=FULL`),
+  and a folder of blobs is synced by `DurableBlobs` before the vote returns.
+- A client that voted and then stopped (a debugger, Ctrl-Z, a machine that is gone) holds locks. PostgreSQL ends its
+  session after the URL's `transaction_timeout` and takes its transaction back; others wait twice as long. The limit
+  is set for storing connections only: a reading one is idle in its transaction for as long as its user thinks.
+- A stopped process that holds sqlite3's lock cannot be made to let go: others get an error that names it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+from functools import partial
 from typing import Any
 
 from wendelin.storage.database import paths
@@ -33,11 +38,15 @@ def _postgresql(url: PostgresqlURL, read_only: bool) -> Any:
     driver = _needed("psycopg2", url)
     adapter = _needed("relstorage.adapters.postgresql.adapter", url).PostgreSQLAdapter
     blobs = url.blob_dir or paths.private_folder(paths.cache_folder(url.url)) / "blobs"
-    options = _options(url, read_only, blob_dir=str(blobs), shared_blob_dir=url.shared, driver="psycopg2")
+    # Who waits for a stopped client has to wait longer than that client may hold its locks.
+    wait = {"commit_lock_timeout": 2 * url.transaction_timeout, "driver": "psycopg2"}
+    options = _options(url, read_only, blob_dir=str(blobs), shared_blob_dir=url.shared, **wait)
     try:
         if read_only and not _has_tables(driver, url):
             raise _empty(url)
-        return _relstorage(url)(adapter(dsn=dsn(url), options=options), options=options)
+        opened = adapter(dsn=dsn(url), options=options)
+        opened.connmanager.add_on_store_opened(partial(_limit, url.transaction_timeout))
+        return _storage(url, opened, options)
     except driver.Error as error:
         # Not `from error`: libpq repeats the connection's parameters in some of its messages.
         raise _refused(url, error) from None
@@ -48,9 +57,29 @@ def _sqlite(url: SqliteURL, read_only: bool) -> Any:
     if read_only and not (url.folder / "main.sqlite3").exists():
         raise _empty(url)
     paths.private_folder(url.folder)
-    options = _options(url, read_only, blob_dir=str(url.folder / "blobs"), shared_blob_dir=True)
+    wait = {"commit_lock_timeout": url.transaction_timeout}
+    options = _options(url, read_only, blob_dir=str(url.folder / "blobs"), shared_blob_dir=True, **wait)
     with translated(url.folder):
-        return _relstorage(url)(adapter(str(url.folder), {"synchronous": "FULL"}, options=options), options=options)
+        return _storage(url, adapter(str(url.folder), {"synchronous": "FULL"}, options=options), options)
+
+
+def _limit(seconds: float, cursor: Any, restart: bool = False) -> None:
+    """Let PostgreSQL end a storing session that is silent in its transaction, or whose machine is gone.
+
+    Committed at once: a rollback would take the settings back.
+    """
+    if restart:
+        return
+    settings = {
+        "idle_in_transaction_session_timeout": round(seconds * 1000),
+        "tcp_user_timeout": round(seconds * 1000),
+        "tcp_keepalives_idle": max(1, round(seconds / 2)),
+        "tcp_keepalives_interval": max(1, round(seconds / 6)),
+        "tcp_keepalives_count": 3,
+    }
+    for name, value in settings.items():
+        cursor.execute(f"SET {name} = {value}")
+    cursor.connection.commit()
 
 
 def _has_tables(driver: Any, url: PostgresqlURL) -> bool:
@@ -59,8 +88,12 @@ def _has_tables(driver: Any, url: PostgresqlURL) -> bool:
         return bool(cursor.fetchone()[0])
 
 
-def _relstorage(url: PostgresqlURL | SqliteURL) -> Any:
-    return _needed("relstorage.storage", url).RelStorage
+def _storage(url: PostgresqlURL | SqliteURL, adapter: Any, options: Any) -> Any:
+    _needed("relstorage.storage", url)
+    from wendelin.storage.database.sqlstorage import DurableBlobs, SqlStorage
+
+    blobs = DurableBlobs(options, adapter) if options.shared_blob_dir else None
+    return SqlStorage(adapter, options=options, blobhelper=blobs)
 
 
 def _options(url: PostgresqlURL | SqliteURL, read_only: bool, **named: Any) -> Any:

@@ -6,8 +6,10 @@ It serves the folder's FileStorage by ZEO on a UNIX socket. Started by `ondemand
 - SIGTERM and SIGINT end it after the index is saved. kill -9 loses nothing that was committed.
 - It ends by itself when its socket or its folder is gone (a cleaner of temporary files, a removed home): the next
   `connect` starts a reachable one.
-- ZEO's transaction timeout closes the connection of a client that voted and then froze, but keeps its commit lock,
-  so that everybody waits for ever. `_Client` frees the lock first.
+- A client that voted and then stopped (a debugger, Ctrl-Z, a machine that is gone) holds the commit lock. After
+  `--timeout` seconds the server takes its transaction back and others go on; see `zeoserver`.
+- `--listen HOST:PORT` serves clients of other machines by TCP too. ZEO knows no passwords: who can connect can run
+  code as this user, so the address has to be one of a network that only trusted machines reach.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import argparse
 import asyncio
 import json
 import logging
+import math
 import os
 import signal
 import socket
@@ -23,12 +26,13 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wendelin.storage.database import ondemand, paths
 from wendelin.storage.database.refusals import resource_error
-from wendelin.storage.errors import DatabaseLockedError, WendelinError
+from wendelin.storage.errors import DatabaseLockedError, ResourceError, WendelinError
 
 if TYPE_CHECKING:
     from ZODB.FileStorage import FileStorage
@@ -38,8 +42,13 @@ log = logging.getLogger("wendelin.server")
 LOCK_SECONDS = 5.0
 """A server that is just ending may still hold the files."""
 WATCH_SECONDS = 1.0
-TRANSACTION_TIMEOUT = 300.0
-"""Seconds between a client's vote and its finish before others go on without it; a vote only lasts milliseconds."""
+TRANSACTION_TIMEOUT = 30.0
+"""Seconds between a client's vote and its finish before others go on without it. `$WENDELIN_TRANSACTION_TIMEOUT` of
+whoever starts the server says otherwise.
+
+Data are written before the vote, so that a client that runs needs milliseconds, even when it commits to several
+databases at once; half a minute is what a busy machine may pause for, and no longer than people wait.
+"""
 INVALIDATIONS = 10_000
 """Transactions that a client may miss and still keep its cache when it comes back."""
 
@@ -56,7 +65,8 @@ def main(arguments: list[str] | None = None) -> int:
     # Clients come, ask whether somebody listens, and go.
     logging.getLogger("ZEO.asyncio.server").addFilter(lambda record: not str(record.msg).startswith("Disconnected"))
     try:
-        serve(options.folder, report=lambda found: _report(options.report_fd, found), timeout=options.timeout)
+        report = partial(_report, options.report_fd)
+        serve(options.folder, report=report, timeout=options.timeout, listen=options.listen)
     except (WendelinError, OSError) as error:
         known = error if isinstance(error, WendelinError) else resource_error(options.folder, error)
         log.error("cannot serve %s: %s", options.folder, known)
@@ -67,7 +77,13 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def serve(folder: Path, *, report: Callable[[dict[str, Any]], None], timeout: float = TRANSACTION_TIMEOUT) -> None:
+def serve(
+    folder: Path,
+    *,
+    report: Callable[[dict[str, Any]], None],
+    timeout: float = TRANSACTION_TIMEOUT,
+    listen: tuple[str, int] | None = None,
+) -> None:
     """Serve the database in `folder`; call `report` with the pid when clients can connect; return when ended."""
     from wendelin.storage.database.zeoserver import Server
 
@@ -79,6 +95,8 @@ def serve(folder: Path, *, report: Callable[[dict[str, Any]], None], timeout: fl
         str(path), {"1": storage}, invalidation_queue_size=INVALIDATIONS, transaction_timeout=timeout, msgpack=False
     )
     loop: asyncio.AbstractEventLoop = server.acceptor.event_loop
+    if listen is not None:
+        _listen(loop, server, listen)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _end, server, signal.Signals(number).name)
     loop.call_later(WATCH_SECONDS, _watch, loop, server, _inodes(folder, path), (folder, path))
@@ -94,7 +112,15 @@ def serve(folder: Path, *, report: Callable[[dict[str, Any]], None], timeout: fl
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=f"python -m {ondemand.MODULE}", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--folder", type=_absolute, required=True, help="the database: Data.fs, blobs, server.log")
-    parser.add_argument("--timeout", type=float, default=TRANSACTION_TIMEOUT, help="seconds from vote to finish")
+    timeout = os.environ.get("WENDELIN_TRANSACTION_TIMEOUT") or str(TRANSACTION_TIMEOUT)
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=timeout,
+        help="seconds from a client's vote to its finish before others go on without it; "
+        f"default: $WENDELIN_TRANSACTION_TIMEOUT, else {TRANSACTION_TIMEOUT:g}",
+    )
+    parser.add_argument("--listen", type=_address, metavar="HOST:PORT", help="serve by TCP too; trusted networks only")
     parser.add_argument("--report-fd", type=int, help="file descriptor for one line of JSON: a pid, or an error")
     parser.add_argument("--detach", action="store_true", help="go on in a process that is not the caller's child")
     return parser.parse_args(arguments)
@@ -168,8 +194,34 @@ def _inodes(folder: Path, path: Path) -> tuple[int, int] | None:
         return None
 
 
+def _listen(loop: asyncio.AbstractEventLoop, server: Any, address: tuple[str, int]) -> None:
+    """Accept clients by TCP, beside the socket of this machine."""
+    try:
+        loop.run_until_complete(loop.create_server(server.acceptor.factory, *address, reuse_address=True))
+    except OSError as error:
+        raise ResourceError(
+            error.errno,
+            f"{error.strerror}: cannot listen on {address[0]}:{address[1]}; name another place: --listen HOST:PORT",
+        ) from error
+    log.info("listening on %s:%d", *address)
+
+
 def _absolute(text: str) -> Path:
     return Path(text).absolute()
+
+
+def _seconds(text: str) -> float:
+    found = float(text)
+    if not 0 < found < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds above 0, such as 30")
+    return found
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is no address HOST:PORT, such as 127.0.0.1:8100")
+    return host.strip("[]"), int(port)
 
 
 if __name__ == "__main__":

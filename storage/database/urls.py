@@ -29,6 +29,10 @@ from wendelin.storage.errors import DatabaseURLError
 WAIT_TIMEOUT = 10.0
 """Seconds that a call waits for a ZEO server that is not there, unless the URL says `wait_timeout=…`."""
 
+TRANSACTION_TIMEOUT = 30.0
+"""Seconds that a stopped client may hold others up, unless the URL of a relational database says so (see
+`relational`). A `local://` server has a default and an environment variable of its own (see `server`)."""
+
 
 @dataclass(frozen=True)
 class LocalURL:
@@ -91,6 +95,7 @@ class PostgresqlURL:
     """A PostgreSQL database. The password is in no repr; `parameters` go to libpq as they are.
 
     Blobs lie in the database, with `blob_dir` as this machine's cache, unless it is `shared` by all clients.
+    `transaction_timeout`: seconds between this client's vote and its finish after which others go on without it.
     """
 
     database: str
@@ -101,6 +106,7 @@ class PostgresqlURL:
     blob_dir: Path | None = None
     shared: bool = False
     parameters: tuple[tuple[str, str], ...] = ()
+    transaction_timeout: float = TRANSACTION_TIMEOUT
 
     @property
     def url(self) -> str:
@@ -110,18 +116,22 @@ class PostgresqlURL:
         query: list[tuple[str, object]] = list(self.parameters)
         if self.blob_dir is not None:
             query.append(("shared_blob_dir" if self.shared else "blob_dir", self.blob_dir))
-        return f"postgresql://{place}/{quote(self.database)}" + _query(query)
+        return f"postgresql://{place}/{quote(self.database)}" + _query(query + _timeout(self.transaction_timeout))
 
 
 @dataclass(frozen=True)
 class SqliteURL:
-    """A folder with sqlite3 files and blobs, opened by any number of processes of one machine."""
+    """A folder with sqlite3 files and blobs, opened by any number of processes of one machine.
+
+    `transaction_timeout`: seconds that a commit waits for another process's before it raises an error.
+    """
 
     folder: Path
+    transaction_timeout: float = TRANSACTION_TIMEOUT
 
     @property
     def url(self) -> str:
-        return f"sqlite://{quote(str(self.folder))}"
+        return f"sqlite://{quote(str(self.folder))}" + _query(_timeout(self.transaction_timeout))
 
 
 DatabaseURL = LocalURL | ZeoURL | FileURL | PostgresqlURL | SqliteURL
@@ -175,8 +185,9 @@ FORMS = """\
                                             blob_cache_size= shared_blob_dir=
   zeo:///path/to/socket                     a ZEO server on this machine; same parameters
   file:///folder                            a folder, for one process
-  postgresql://user:password@host:port/name PostgreSQL; ?blob_dir= shared_blob_dir= host= sslmode= …
-  sqlite:///folder                          sqlite3"""
+  postgresql://user:password@host:port/name PostgreSQL; ?blob_dir= shared_blob_dir= transaction_timeout= host=
+                                            sslmode= …
+  sqlite:///folder                          sqlite3; ?transaction_timeout="""
 
 
 def without_password(text: str) -> str:
@@ -193,8 +204,8 @@ def _file(parts: SplitResult, _: Mapping[str, str]) -> FileURL:
     return FileURL(_folder(parts))
 
 
-def _sqlite(parts: SplitResult, _: Mapping[str, str]) -> SqliteURL:
-    return SqliteURL(_folder(parts))
+def _sqlite(parts: SplitResult, parameters: dict[str, str]) -> SqliteURL:
+    return SqliteURL(_folder(parts), _transaction_timeout(parameters))
 
 
 def _zeo(parts: SplitResult, parameters: dict[str, str]) -> ZeoURL:
@@ -219,10 +230,10 @@ def _zeo(parts: SplitResult, parameters: dict[str, str]) -> ZeoURL:
         address,
         storage=parameters.pop("storage", plain.storage),
         wait_timeout=_seconds("wait_timeout", parameters.pop("wait_timeout", str(plain.wait_timeout))),
-        cache_size=_bytes("cache_size", parameters.pop("cache_size", str(plain.cache_size))),
+        cache_size=parse_bytes("cache_size", parameters.pop("cache_size", str(plain.cache_size))),
         blob_dir=blob_dir,
         shared=shared,
-        blob_cache_size=_bytes("blob_cache_size", parameters.pop("blob_cache_size", str(plain.blob_cache_size))),
+        blob_cache_size=parse_bytes("blob_cache_size", parameters.pop("blob_cache_size", str(plain.blob_cache_size))),
     )
 
 
@@ -243,6 +254,7 @@ def _postgresql(parts: SplitResult, parameters: dict[str, str]) -> PostgresqlURL
         blob_dir=blob_dir,
         shared=shared,
         parameters=tuple((name, parameters.pop(name)) for name in _LIBPQ if name in parameters),
+        transaction_timeout=_transaction_timeout(parameters),
     )
 
 
@@ -285,11 +297,12 @@ def _blob_dir(parameters: dict[str, str]) -> tuple[Path | None, bool]:
     return (Path(chosen) if chosen else None), bool(shared)
 
 
-_UNITS = {"": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30}
+_UNITS = {"": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30, "tb": 1 << 40}
 
 
-def _bytes(name: str, text: str) -> int:
-    found = re.fullmatch(r"(\d+) *([kmg]b)?", text, flags=re.IGNORECASE)
+def parse_bytes(name: str, text: str) -> int:
+    """The number of bytes that a setting `name` gives as `text`: digits and a unit, KB to TB. Raises ValueError."""
+    found = re.fullmatch(r"(\d+) *([kmgt]b)?", text, flags=re.IGNORECASE)
     if not found:
         raise _Mistake(f"{name}={text} is no number of bytes, such as 20MB")
     return int(found[1]) * _UNITS[(found[2] or "").lower()]
@@ -300,6 +313,14 @@ def _seconds(name: str, text: str) -> float:
     if not found or float(text) == 0:
         raise _Mistake(f"{name}={text} is no number of seconds, such as 10")
     return float(text)
+
+
+def _transaction_timeout(parameters: dict[str, str]) -> float:
+    return _seconds("transaction_timeout", parameters.pop("transaction_timeout", str(TRANSACTION_TIMEOUT)))
+
+
+def _timeout(seconds: float) -> list[tuple[str, object]]:
+    return [] if seconds == TRANSACTION_TIMEOUT else [("transaction_timeout", seconds)]
 
 
 def _query(pairs: list[tuple[str, object]]) -> str:

@@ -79,7 +79,7 @@ def torture(folder: Path, rounds: int, seed: int, sabotage: str = "") -> Log:
     log, acknowledged = Log(), 0
     for number in range(rounds):
         power_fails = bool(number % 2) or bool(sabotage)
-        outcome = _one_round(folder, chooser.randrange(1, 100), acknowledged, power_fails, sabotage)
+        outcome = _one_round(folder, chooser.randrange(1, 150), acknowledged, power_fails, sabotage)
         log.rounds.append(outcome)
         answer = outcome.violation or _in_a_child(state)
         if answer not in (str(outcome.acknowledged), str(outcome.acknowledged + 1)):
