@@ -273,6 +273,29 @@ def test_installing_twice_does_nothing_the_second_time(machine: Machine) -> None
     assert calls() == []
 
 
+def test_other_stores_are_installed_by_their_benchmark_alone(machine: Machine) -> None:
+    """Neither running nor testing needs them; a machine that cannot get them still measures what it has."""
+    notes = fake_installation(machine)
+    (machine.clone / "bench.lock").write_text("other==1\n")
+    assert machine.run("bootstrap.py", "install").returncode == 0
+
+    def calls(*arguments: str) -> list[str]:
+        notes.write_text("")
+        machine.run("bootstrap.py", *arguments)
+        return notes.read_text().split("\n")[:-1]
+
+    assert calls("lint") == calls("bench", "arrays") == []
+    assert calls("bench", "storage", "--write") == ["uv pip install"]
+    assert calls("bench") == []
+    (machine.clone / "requirements.lock").write_text("something==2\n")
+    assert calls("bench", "storage") == ["uv pip sync", "uv pip install", "uv pip install"]
+    (machine.clone / "bench.lock").write_text("other==2\n")
+    machine.program("uv", '[ "$1" = -V ] && exit; echo no index today; exit 3')
+    told = machine.run("bootstrap.py", "bench", "storage").stdout
+    assert "no index today" in told
+    assert "it says which are missing" in told
+
+
 def test_a_moved_clone_is_made_anew(machine: Machine) -> None:
     """The scripts in an environment name its place."""
     notes = fake_installation(machine)

@@ -12,7 +12,13 @@ import pytest
 
 from tests.house.repository import FLOORS, ROOT, text, tracked
 
-LOCKS = ["requirements.lock", "bootstrap.lock", "bench.lock", "hub_config/proxy/package-lock.json"]
+LOCKS = [
+    "requirements.lock",
+    "bootstrap.lock",
+    "bench.lock",
+    "tests/benchmarks/peers/core.lock",
+    "hub_config/proxy/package-lock.json",
+]
 
 # Written in pieces, so that this file does not hold what it looks for.
 INDEX_HOSTS = ["py" + "pi.org", "pythonhos" + "ted.org", "npm" + "js.org", "npm" + "js.com", "yarnpkg" + ".com"]

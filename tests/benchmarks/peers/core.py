@@ -58,7 +58,7 @@ class Core(Peer):
         return float(self.array[:].sum())
 
     def read(self, place: int) -> float:
-        return float(self.array[place : place + 1][0])
+        return float(self.array[place])
 
     def view(self) -> Any:
         return self.array[:]

@@ -7,14 +7,14 @@ from html import escape
 from tests.benchmarks.peers import TITLES
 from tests.benchmarks.peers.tables import Column, Run, columns
 
-#: Operation and label of each panel, and which end is the better one.
+#: Operation (its first figure), title, and which end is the better one.
 PANELS = (
-    ("scan", "scan", "more is better"),
-    ("cold", "cold", "more is better"),
-    ("read", "read", "less is better"),
-    ("update", "update", "less is better"),
-    ("append", "append", "less is better"),
-    ("fill", "fill", "more is better"),
+    ("scan", "Sum of all values, warm", "more is better"),
+    ("cold", "Sum of all values, cold", "more is better"),
+    ("read", "Read one element, A[i]", "less is better"),
+    ("update", "Write one value, durable", "less is better"),
+    ("append", "Append 10 k values, durable", "less is better"),
+    ("fill", "Write the whole array, durable", "more is better"),
 )
 ACROSS, WIDTH, BAR, TOP, NAMES = 2, 500, 24, 74, 168
 STYLE = """
@@ -30,7 +30,7 @@ def picture(run: Run) -> dict[str, str]:
     """SVG by file name; nothing where nothing was measured."""
     shown = {(c.operation, c.label): c for part in columns(run.nbytes).values() for c in part}
     panels = [
-        drawn for operation, label, hint in PANELS if (drawn := panel(run, shown[operation, label], hint)) is not None
+        drawn for name, title, hint in PANELS if (drawn := panel(run, shown[name, name], title, hint)) is not None
     ]
     if not panels:
         return {}
@@ -50,7 +50,7 @@ def picture(run: Run) -> dict[str, str]:
     return {"bench-storage.svg": "\n".join([*parts, "</svg>"]) + "\n"}
 
 
-def panel(run: Run, column: Column, hint: str) -> tuple[int, str] | None:
+def panel(run: Run, column: Column, title: str, hint: str) -> tuple[int, str] | None:
     """One figure of all stores, as bars from zero: its height and its SVG."""
     found = {
         peer: value for peer in run.peers if (value := run.median(column.operation, peer, column.label)) is not None
@@ -61,7 +61,7 @@ def panel(run: Run, column: Column, hint: str) -> tuple[int, str] | None:
     longest = max(lengths.values())
     room = WIDTH - NAMES - 110
     lines = [
-        f'<text class="title" x="12" y="30" font-size="16">{escape(column.title)}</text>',
+        f'<text class="title" x="12" y="30" font-size="16">{escape(title)}</text>',
         f'<text class="hint" x="12" y="50">{hint}</text>',
     ]
     for row, peer in enumerate(found):

@@ -61,7 +61,7 @@ def columns(nbytes: int) -> dict[str, list[Column]]:
         return f"{1e3 * seconds:.2f} ms"
 
     def us(seconds: float) -> str:
-        return f"{1e6 * seconds:.4g} µs"
+        return f"{1e6 * seconds:,.0f} µs" if seconds >= 1e-4 else f"{1e6 * seconds:.3g} µs"
 
     return {
         "Reading": [

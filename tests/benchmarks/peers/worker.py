@@ -12,6 +12,7 @@ import os
 import sys
 import traceback
 import types
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +35,23 @@ def load(peer: str, folder: Path) -> Any:
     return getattr(importlib.import_module(module), name)(folder)
 
 
-def turns(peer: str, operation: str, folder: Path, data: Path, number: int) -> Any:
-    """The iterator of an operation's turns."""
+def turns(peer: str, operation: str, folder: Path, data: Path, number: int) -> Generator[dict[str, float], None, None]:
+    """The figures of an operation's turns; the store is closed at the end."""
     import numpy as np
 
     if operation.startswith("age_"):
         from tests.benchmarks.peers.ageing import OPERATIONS as AGEING
 
-        return AGEING[operation](folder.parent)
+        yield from AGEING[operation](folder.parent)
+        return
     from tests.benchmarks.peers.operations import OPERATIONS
 
     values = np.fromfile(data) if operation == "fill" else np.memmap(data, "f8", "r")
-    return OPERATIONS[operation](load(peer, folder), values, number)
+    store = load(peer, folder)
+    try:
+        yield from OPERATIONS[operation](store, values, number)
+    finally:
+        store.close()
 
 
 def main() -> None:
