@@ -111,14 +111,14 @@ def notes(run: Run) -> str:
     turns, appends, updates, blocks = (f"{setting(name):,}" for name in ("TURNS", "APPENDS", "UPDATES", "BLOCKS"))
     return (
         f"{run.nbytes >> 20:,} MiB of random float64 (synthetic); chunks of 8 MiB, blocks of Wendelin and "
-        f"wendelin.core of 2 MiB; medians of {turns} turns. `n×` is the median over the turns of the store's time "
-        "divided by that of Wendelin on `local://`: above 1, Wendelin is faster. *Not durable* rows leave out the "
-        f"`fsync`s that the store does not make itself. Cold: the page cache was emptied by {how}; what lies beneath the machine may still "
-        "cache. The bare machine is one file with write and fsync, and an array in memory. Nothing was packed, expired "
-        "or collected. Peak memory is each process's own: RssAnon, sampled every 2 ms in the turn that is not counted, "
-        f"/ VmHWM, in which mapped files count; a server's memory is not in it.{memory} Ageing: {appends} appends, "
-        f"{updates} one-page transactions, {blocks} scattered blocks, packed; the array of 1 TiB holds 1 MiB in each "
-        "16 GiB."
+        f"wendelin.core of 2 MiB; medians of {turns} turns. `n×` is the median over the turns of the store's "
+        "time divided by that of Wendelin on `local://`: above 1, Wendelin is faster. *Not durable* rows "
+        "leave out the `fsync`s that the store does not make itself. Cold: the page cache was emptied by "
+        f"{how}; what lies beneath the machine may still cache. The bare machine is one file with write and "
+        "fsync, and an array in memory. Nothing was packed, expired or collected. Peak memory is each "
+        "process's own: RssAnon, sampled every 2 ms in the turn that is not counted, / VmHWM, in which mapped "
+        f"files count; a server's memory is not in it.{memory} Ageing: {appends} appends, {updates} one-page "
+        f"transactions, {blocks} scattered blocks, packed; the array of 1 TiB holds 1 MiB in each 16 GiB."
     )
 
 
