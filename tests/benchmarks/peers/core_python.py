@@ -38,6 +38,7 @@ def make_core_python() -> str:
     if python is None:
         return "there is no Python 3.10 on PATH or below ~/.pyenv/versions"
     shutil.rmtree(PLACE, ignore_errors=True)
+    PLACE.parent.mkdir(exist_ok=True)
     pip = [str(PLACE / "bin" / "python"), "-m", "pip", "install", "-q", "--require-hashes", "--no-deps", "-r"]
     for command in (
         [python, "-m", "venv", str(PLACE)],
