@@ -150,6 +150,24 @@ def stop(url: str | None) -> None:
     click.echo(f"stopped process {server.pid} of {server.folder}" if server else "no server was running")
 
 
+@db.command("import-wendelin-core")
+@click.argument("source")
+@database
+@click.option("--into", metavar="PREFIX", default="", help="Copy into this folder of the database, not into its root.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be copied.")
+@explained
+def import_wendelin_core(source: str, url: str | None, into: str, dry_run: bool) -> None:
+    """Copy the arrays of the original wendelin.core, and what is plain beside them, into the database URL.
+
+    SOURCE is the path of a Data.fs, or zeo://host:port; it is only read, and wendelin.core need not be installed.
+    Names that exist are not overwritten. All names appear at the end, at once; run again after a crash, the same
+    command goes on where it was.
+    """
+    from wendelin.storage.wendelin_core.command import run
+
+    run(source, url, into=into, dry_run=dry_run)
+
+
 def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [
         ("database", found["url"]),

@@ -8,10 +8,13 @@
     │   ├── MissingPackageError (ImportError)
     │   ├── ForkedConnectionError (RuntimeError)
     │   ├── ForeignConnectionError (TypeError)
-    │   └── ForeignThreadError (RuntimeError)
+    │   ├── ForeignThreadError (RuntimeError)
+    │   ├── SourceError (ValueError)
+    │   └── NameTakenError (FileExistsError)
     ├── UnavailableError (ConnectionError) ─ wait, or start something, then call again
     │   ├── ServerGoneError
-    │   └── DatabaseLockedError
+    │   ├── DatabaseLockedError
+    │   └── ImportInterruptedError
     └── ResourceError (OSError) ─ free or allow something, then call again
         ├── StorageFullError
         ├── AddressSpaceError (MemoryError)
@@ -53,6 +56,14 @@ class ForeignThreadError(UsageError, RuntimeError):
     """A notebook's connection was used in another thread, such as a subshell's: it belongs to the one of the cells."""
 
 
+class SourceError(UsageError, ValueError):
+    """A database to import from cannot be read."""
+
+
+class NameTakenError(UsageError, FileExistsError):
+    """A name that an import would give is taken in the target; nothing is overwritten."""
+
+
 class UnavailableError(WendelinError, ConnectionError):
     """Something is not there now: start it or wait, then call again."""
 
@@ -63,6 +74,10 @@ class ServerGoneError(UnavailableError):
 
 class DatabaseLockedError(UnavailableError):
     """Another process holds the database's files."""
+
+
+class ImportInterruptedError(UnavailableError):
+    """An import met another program that changed the same place; called again, it goes on."""
 
 
 class ResourceError(WendelinError, OSError):
