@@ -6,6 +6,7 @@ import datetime as dt
 import decimal
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -60,6 +61,7 @@ def expected() -> dict[str, np.ndarray[Any, Any]]:
         "sparse": sparse,
         "mixed": mixed,
         "cut": np.arange(700, dtype="u2"),
+        "shrunk": np.array([1, 2], "u1"),
         "empty": np.zeros((0, 8), "c16"),
         "big-endian": np.arange(6, dtype=">f8") / np.array(4, ">f8"),
         "times": np.arange(6).astype("M8[ns]"),
@@ -113,7 +115,7 @@ def check_arrays(root: Any) -> None:
 def test_arrays_come_whole(source: str, url: str) -> None:
     """Both block formats, mixed in one array too; C and F order; appended, cut, sparse, structured, never written."""
     found = import_database(source, url)
-    assert found.counts["array"] == len(found.arrays) == 16
+    assert found.counts["array"] == len(found.arrays) == 17
     with root_of(url) as root:
         check_arrays(root)
         assert root["big-endian"].dtype == np.dtype(">f8")
@@ -230,7 +232,7 @@ def test_a_database_of_another_program_is_no_target(python3_source: str, tmp_pat
 def test_a_dry_run_writes_nothing(source: str, url: str, tmp_path: Path) -> None:
     found = import_database(source, url, dry_run=True)
     assert {array.path for array in found.arrays} == {*expected(), "zeros"} - ({"again", "fortran"} - {_named(found)})
-    assert found.blocks == 17
+    assert found.blocks == 18
     assert not (tmp_path / "target").exists()
     with root_of(url) as root:
         root["cut"] = 1
@@ -349,7 +351,7 @@ def kill(source: str, url: str, after: int, batch: int) -> None:
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize(("after", "batch"), [(1, 1), (4, 1), (9, 1), (17, 1), (17, 1 << 30)])
+@pytest.mark.parametrize(("after", "batch"), [(1, 1), (4, 1), (9, 1), (18, 1), (18, 1 << 30)])
 def test_a_killed_import_shows_nothing_and_goes_on(source: str, url: str, after: int, batch: int) -> None:
     """After a commit for each block, or one for all."""
     kill(source, url, after, batch)
@@ -423,9 +425,10 @@ db.close()
 
 MEASURED = """
 import re
+from pathlib import Path
 from wendelin.storage.wendelin_core import transfer
 def held():
-    return int(re.search(r"RssAnon:\\s+(\\d+)", open("/proc/self/status").read())[1]) << 10
+    return int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) << 10
 peak = []
 transfer.import_database({source!r}, {url!r}, progress=lambda _: peak.append(held()), batch=32 << 20)
 """
@@ -452,11 +455,12 @@ def command(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]
 
 
 def test_the_command_shows_what_came(python3_source: str, url: str) -> None:
+    assert "Names that exist are not overwritten" in command("--help").stdout
     tried = command(python3_source, url, "--into", "old", "--dry-run")
-    assert "would copy 16 arrays, 23 plain values, 7 folders, 1 second name of these" in tried.stdout
+    assert "would copy 17 arrays, 23 plain values, 7 folders, 1 second name of these" in tried.stdout
     done = command(python3_source, url, "--into", "old")
     assert done.returncode == 0, done.stderr
-    assert "copied 16 arrays" in done.stdout
+    assert "copied 17 arrays" in done.stdout
     row = next(line for line in done.stdout.splitlines() if line.startswith("old/plants/4/power"))
     assert row.split() == ["old/plants/4/power", "(1000,", "3)", "float32", "C", "11.72", "KiB", "1"]
     assert "note: left out, because it leads back to a folder that it lies in: 'plants/up'\n" in done.stderr
@@ -467,6 +471,16 @@ def test_the_command_shows_what_came(python3_source: str, url: str) -> None:
     assert "Traceback" not in again.stderr
     with root_of(url) as root:
         check_arrays(root["old"])
+
+
+def test_the_page_about_it_runs(wendelin_home: Path) -> None:
+    """The Python block of docs/how-to/coming-from-wendelin-core.md, on an empty default database."""
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "coming-from-wendelin-core.md").read_text()
+    (block,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    check = (
+        'A = wendelin.connect().root()["plants/4/power"]\nassert (A.shape, A[3, 5], A[...].sum()) == ((10, 8), 2, 81)\n'
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", block + check], cwd=wendelin_home, check=True)
 
 
 def test_a_wrong_source_is_a_wrong_call(url: str) -> None:
@@ -486,7 +500,7 @@ def test_a_terminal_sees_a_bar(python3_source: str, url: str) -> None:
         shown += chunk
     os.close(here)
     assert done.returncode == 0, shown
-    assert b"17/17" in shown
+    assert b"18/18" in shown
 
 
 def _read(terminal: int) -> bytes:
