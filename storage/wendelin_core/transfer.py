@@ -25,6 +25,7 @@ from wendelin.storage.errors import (
     ServerGoneError,
     SourceError,
     UnavailableError,
+    UsageError,
 )
 from wendelin.storage.folder import Folder
 from wendelin.storage.wendelin_core.classes import BigArray, BigFile
@@ -167,6 +168,10 @@ def _check_names(root: Any, into: str, found: Summary, url: str) -> None:
         )
     place: Any = root
     if into:
+        try:
+            root.get(into)
+        except ValueError as error:
+            raise UsageError(f"--into PREFIX: {error}") from None
         parts = into.split("/")
         for depth in range(1, len(parts) + 1):
             path = "/".join(parts[:depth])

@@ -220,7 +220,7 @@ def _unreadable(thing: Any) -> str:
 def _entries(thing: Any) -> Iterator[tuple[Any, Any]]:
     """(key, object) of everything directly inside."""
     if isinstance(thing, Unknown):
-        return iter(thing.__dict__.get("kept", {}).items())
+        return iter(getattr(thing, "kept", {}).items())  # loads it, which `__dict__` does not
     if isinstance(thing, list | tuple | PersistentList):
         return iter([(str(i), value) for i, value in enumerate(thing)])
     return iter(thing.items())

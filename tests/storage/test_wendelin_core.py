@@ -28,8 +28,9 @@ from ZODB.FileStorage import FileStorage
 import wendelin
 from tests.storage.database.children import children
 from tests.storage.database.servers import zeo_server
-from wendelin.storage.errors import ImportInterruptedError, NameTakenError, SourceError
-from wendelin.storage.wendelin_core import classes
+from wendelin.storage.errors import ImportInterruptedError, NameTakenError, SourceError, UsageError
+from wendelin.storage.wendelin_core import classes, walk
+from wendelin.storage.wendelin_core import source as source_module
 from wendelin.storage.wendelin_core.transfer import Summary, import_database
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "wendelin_core"
@@ -182,6 +183,18 @@ def test_what_does_not_come_is_told(source: str, url: str) -> None:
         assert dict(root["values/no reading"]) == {"second": 2}
 
 
+def test_nothing_depends_on_the_cache(source: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Objects that are dropped from memory at every step come all the same, and the same is told."""
+    at_once = import_database(source, url, into="at once")
+    monkeypatch.setattr(walk, "_STEPS", 1)
+    monkeypatch.setattr(source_module, "_CACHED_OBJECTS", 1)
+    monkeypatch.setattr(source_module, "_CACHED_BYTES", 1)
+    found = import_database(source, url)
+    assert (found.arrays, found.counts, found.notes) == (at_once.arrays, at_once.counts, at_once.notes)
+    with root_of(url) as root:
+        check_arrays(root)
+
+
 def test_the_source_is_only_read(source: str, url: str) -> None:
     file = Path(source)
     before = file.read_bytes()
@@ -210,6 +223,8 @@ def test_a_taken_name_is_not_overwritten(python3_source: str, url: str) -> None:
         root._p_jar.transaction_manager.commit()
     with pytest.raises(NameTakenError, match=r"holds 'cut' already.*--into PREFIX"):
         import_database(python3_source, url)
+    with pytest.raises(UsageError, match="is no name"):
+        import_database(python3_source, url, into="a//b")
     with pytest.raises(NameTakenError, match=r"'note' in file:.* is a str, no folder"):
         import_database(python3_source, url, into="note/old")
     with root_of(url) as root:
