@@ -64,6 +64,20 @@ def private_folder(path: Path) -> Path:
     return path
 
 
+def node_folder() -> Path:
+    """A folder on this machine's own disk, of mode 0700 and ours, that outlives a session: `/var/tmp/wendelin-<uid>`.
+
+    For caches of a home that lies on a network. Raises `ResourceError` when another user made it.
+    """
+    folder = Path("/var/tmp") / f"wendelin-{os.getuid()}"  # noqa: S108  checked below: ours and 0700, not a link
+    if not _made_private(folder):
+        raise ResourceError(
+            f"{str(folder)!r} is no private folder of user {os.getuid()} (mode 0700, no link): remove it, "
+            f"or name a home on this machine's own disk: export WENDELIN_HOME=/path/to/a/folder"
+        )
+    return folder
+
+
 def runtime_folder() -> Path:
     """The folder of sockets, of mode 0700 and ours: `$XDG_RUNTIME_DIR/wendelin`, else `/tmp/wendelin-<uid>`.
 
