@@ -358,6 +358,8 @@ def test_the_folder_of_the_node_is_private():
     assert folder.is_dir()
     assert not folder.is_symlink()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    with contextlib.suppress(OSError):  # it is somebody's when it is not empty
+        folder.rmdir()
 
 
 def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path):
