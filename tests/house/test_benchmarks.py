@@ -98,6 +98,7 @@ def test_a_goal_is_met_missed_or_not_measured() -> None:
     assert Goal("scan", "≥ 0.98", 0.97, 0.98, "0.97").row()[-1] == "**missed**"
     assert Goal("read", "≤ 2×", 2.1, 2.0, "2.1×", at_least=False).row()[-1] == "**missed**"
     assert Goal("read", "≤ 2×", None, 2.0, "no store", at_least=False).row()[-2:] == ["no store", "not measured"]
+    assert Goal("open", "≤ 20 ms", None, 20, "failed: OSError: x", at_least=False).row()[-1] == "**failed**"
 
 
 def test_the_picture_draws_each_store_that_has_a_figure(run: Run) -> None:

@@ -106,5 +106,5 @@ def fsync(path: Path | str) -> None:
 
 
 def on_disk(folder: Path) -> int:
-    """Bytes that the files of a folder take."""
-    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
+    """Bytes that the files of a folder take; not counted is FileStorage's scratch of the last transaction, `.tmp`."""
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file() and path.suffix != ".tmp")

@@ -21,7 +21,12 @@ class Goal:
 
     def row(self) -> list[str]:
         if self.figure is None:
-            return [self.what, self.bound, self.told, "not measured"]
+            return [
+                self.what,
+                self.bound,
+                self.told,
+                "**failed**" if self.told.startswith("failed") else "not measured",
+            ]
         met = self.figure >= self.limit if self.at_least else self.figure <= self.limit
         return [self.what, self.bound, self.told, "met" if met else "**missed**"]
 
