@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from wendelin.kernel.extension import load_ipython_extension, unload_ipython_extension
     from wendelin.storage.arrays.array import ZBigArray
     from wendelin.storage.arrays.extents import ExtentChunk, ExtentIndex, Extents
+    from wendelin.storage.arrays.pages import Chunks, Pages
     from wendelin.storage.database.connect import connect
     from wendelin.storage.errors import WendelinError
     from wendelin.storage.folder import Folder
@@ -29,6 +30,8 @@ _HOMES = {
     "Extents": "wendelin.storage.arrays.extents",
     "ExtentIndex": "wendelin.storage.arrays.extents",
     "ExtentChunk": "wendelin.storage.arrays.extents",
+    "Pages": "wendelin.storage.arrays.pages",
+    "Chunks": "wendelin.storage.arrays.pages",
     "Folder": "wendelin.storage.folder",
     "WendelinError": "wendelin.storage.errors",
     "load_ipython_extension": "wendelin.kernel.extension",

@@ -21,7 +21,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from wendelin.storage.arrays.extents import PAGE
+from wendelin.storage.arrays.runs import PAGE
 from wendelin.storage.errors import AddressSpaceError
 
 PROT_NONE, PROT_READ, PROT_WRITE = 0, 1, 2
@@ -186,6 +186,16 @@ def _likely_cause() -> str:
     if allowed and count > 0.9 * allowed:
         return f"the process has {count:,} mappings and vm.max_map_count is {allowed:,}; raise it with sysctl"
     return "close arrays or connections that are no longer used"
+
+
+def mappings_allowed() -> int:
+    """Mappings that arrays of this process may take: a half of `vm.max_map_count`."""
+    if not _allowed:
+        _allowed.append((_sysctl("max_map_count") or 65530) // 2)
+    return _allowed[0]
+
+
+_allowed: list[int] = []
 
 
 def _sysctl(name: str) -> int:

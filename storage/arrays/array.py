@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.mixins import NDArrayOperatorsMixin
 from persistent import Persistent
 
+from wendelin.storage.arrays import blockwise, unstored
 from wendelin.storage.arrays.extents import PAGE, Extents
 from wendelin.storage.arrays.layout import Order, Shape, checked_dtype, checked_shape, human, strides, without
 from wendelin.storage.arrays.memory import ArrayMemory
@@ -24,7 +26,7 @@ BLOCK = 2 << 20
 _NO_PAGE = 1 << 50
 
 
-class ZBigArray(Persistent):
+class ZBigArray(Persistent, NDArrayOperatorsMixin):
     """A persistent array in a database, taking part in transactions.
 
     Slices are real, writable `numpy.ndarray`s that stand on the stored bytes without a copy; what is written to them
@@ -79,14 +81,22 @@ class ZBigArray(Persistent):
         self._descr = np.lib.format.dtype_to_descr(checked_dtype(dtype))
         self._order = order
         self._blksize = blksize
-        self._extents = Extents(blksize // PAGE)
+        self._extents = Extents(blksize // PAGE, self._rows_of(self._shape))
 
     # -- what it is
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Elements along each axis."""
-        return self._shape
+        rows = self._extents.rows
+        if rows is None:  # an array without axes, or one that issue 2 stored and nobody has appended to since
+            return self._shape
+        known: tuple[int, tuple[int, ...]] | None = self.__dict__.get("_v_shape")
+        if known is None or known[0] != rows:
+            shape = list(self._shape)
+            shape[self._major] = rows
+            known = self._v_shape = (rows, tuple(shape))
+        return known[1]
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -109,7 +119,7 @@ class ZBigArray(Persistent):
     @property
     def ndim(self) -> int:
         """Number of axes."""
-        return len(self.shape)
+        return len(self._shape)
 
     @property
     def size(self) -> int:
@@ -132,7 +142,7 @@ class ZBigArray(Persistent):
     @property
     def strides(self) -> tuple[int, ...]:
         """Bytes from one element to the next along each axis."""
-        shape = self._shape
+        shape = self.shape
         known: tuple[Any, tuple[int, ...]] | None = self.__dict__.get("_v_strides")
         if known is None or known[0] is not shape:
             known = self._v_strides = (shape, strides(shape, self.itemsize, self._order))
@@ -155,10 +165,13 @@ class ZBigArray(Persistent):
         return self._blksize // PAGE
 
     def __len__(self) -> int:
-        """Elements along the first axis, as NumPy has it."""
+        """Elements along the major axis, which `append` grows: the first in C order, the last in Fortran order.
+
+        wendelin.core has it so; NumPy counts the first axis always, as `A.shape[0]` does.
+        """
         if not self.shape:
             raise TypeError("len() of an array without axes: use A[()] to get its value")
-        return self.shape[0]
+        return self.shape[self._major]
 
     # -- slices
 
@@ -171,15 +184,18 @@ class ZBigArray(Persistent):
         return view[()] if is_scalar else view
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        """Write through a view; NumPy's broadcasting and casting. Stored at the commit."""
+        """Write through a view; NumPy's broadcasting and casting. Stored at the commit.
+
+        What is larger than the memory allows is written piece by piece.
+        """
         view, _ = self._select(key)
         if not view.flags.writeable:
             self._explain_read_only()
-        view[...] = value
+        blockwise.assign(view, value, self.hand_out)
 
     def __iter__(self) -> Iterator[Any]:
         """Elements along the first axis, as views."""
-        return (self[i] for i in range(len(self)))
+        return (self[i] for i in range(self.shape[0]))
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         """The whole array as a view; a copy only when another dtype or `copy=True` asks for it."""
@@ -190,6 +206,14 @@ class ZBigArray(Persistent):
             raise ValueError(f"converting {whole.dtype} to {np.dtype(dtype)} needs a copy; leave copy=False out")
         return whole.astype(dtype)
 
+    # -- arithmetic
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        """NumPy's functions of elements, `A *= 2` and `np.add(A, B, out=A)` among them, piece by piece where large."""
+        return blockwise.ufunc(ufunc, method, inputs, options, ZBigArray)
+
+    __hash__ = object.__hash__  # `==` compares elements, as NumPy has it; the database needs identity
+
     # -- growing and shrinking
 
     def append(self, values: npt.ArrayLike) -> None:
@@ -197,6 +221,9 @@ class ZBigArray(Persistent):
 
         `values` has the array's number of axes, or one less for a single element. A shape that does not fit raises
         `ValueError`, and nothing has changed.
+
+        Appends of concurrent transactions merge: each stays in one piece, in the order of the commits. So their place
+        is known after the commit only; until then they show behind what this transaction saw.
         """
         if not self.shape:
             raise ValueError("an array without axes cannot grow: make one with ZBigArray((0,), dtype)")
@@ -208,9 +235,16 @@ class ZBigArray(Persistent):
         if not fits:
             wanted = ", ".join("n" if i == axis else str(n) for i, n in enumerate(self.shape))
             raise ValueError(f"cannot append values of shape {block.shape} to {self.shape}: give shape ({wanted})")
-        before = self.shape
-        added = block.shape[axis]
-        self.resize(tuple(n + added if i == axis else n for i, n in enumerate(before)))
+        self.refuse_read_only()
+        before, added = self.shape, block.shape[axis]
+        if not added:
+            return
+        nbytes = self.nbytes
+        memory = self._memory()
+        memory.reserve(nbytes + block.nbytes)
+        self._sweep(memory, nbytes)
+        self._upgrade()
+        self._extents.grow(added, nbytes)
         tail = [slice(None)] * self.ndim
         tail[axis] = slice(before[axis], None)
         self[tuple(tail)] = block
@@ -225,7 +259,7 @@ class ZBigArray(Persistent):
         shape = checked_shape(shape)
         if shape == self.shape:
             return
-        self._refuse_read_only()
+        self.refuse_read_only()
         before = self.nbytes
         after = self.itemsize
         for length in shape:
@@ -234,9 +268,24 @@ class ZBigArray(Persistent):
         if after > before:
             memory.reserve(after)
             self._sweep(memory, before)
-        self._shape = shape
+        self._upgrade()
+        if without(shape, self._major_of(shape)) != without(self._shape, self._major_of(self._shape)):
+            self._shape = shape
+        self._extents.reshape(self._rows_of(shape))
+        memory.handed_out = True  # the next commit stores the end anew, written or not
         if after < before:
             self._cut(memory, after)
+
+    def _upgrade(self) -> None:
+        """Let the extent map count the rows of an array that issue 2 stored."""
+        if self._extents.rows is None:
+            self._extents.rows = self._rows_of(self._shape)
+
+    def _rows_of(self, shape: tuple[int, ...]) -> int | None:
+        return shape[self._major_of(shape)] if shape else None
+
+    def _major_of(self, shape: tuple[int, ...]) -> int:
+        return 0 if self._order == "C" else len(shape) - 1
 
     def _sweep(self, memory: ArrayMemory, nbytes: int) -> None:
         """Before growing: what another transaction wrote behind the end while this one cut it off must not show."""
@@ -254,7 +303,7 @@ class ZBigArray(Persistent):
 
     @property
     def _major(self) -> int:
-        return 0 if self.order == "C" else self.ndim - 1
+        return self._major_of(self._shape)
 
     # -- memory
 
@@ -273,7 +322,7 @@ class ZBigArray(Persistent):
             lo, hi = np.lib.array_utils.byte_bounds(view)
             memory.ensure(lo - memory.start, hi - memory.start, self._extents)
         if memory.writable:
-            memory.handed_out = True
+            self.hand_out(view.nbytes)
         if self._forked:
             view.flags.writeable = False
         return view, not is_field and view.ndim == 0 and not any(part is Ellipsis for part in _parts(key))
@@ -294,14 +343,23 @@ class ZBigArray(Persistent):
     def _unstored_memory(self) -> ArrayMemory:
         memory = self.__dict__.get("_v_memory")
         if memory is None:
-            memory = self._v_memory = ArrayMemory(self.nbytes, self.pages_per_block)
+            memory = self._v_memory = unstored.memory(self.nbytes, self.pages_per_block)
         return memory
+
+    def hand_out(self, nbytes: int) -> None:
+        """A writable slice of `nbytes` is about to be used: what earlier ones have gathered may have to be spilled."""
+        memory = self._memory()
+        if self._p_jar is None or "_v_memory" in self.__dict__:
+            unstored.handed_out(memory, nbytes)
+        else:
+            self._p_jar.arrays.handed_out(memory, nbytes)
 
     @property
     def _forked(self) -> bool:
         return self._p_jar is not None and self._p_jar.arrays.forked
 
-    def _refuse_read_only(self) -> None:
+    def refuse_read_only(self) -> None:
+        """Raise when this array cannot be written to."""
         if self._forked:
             self._p_jar.arrays.refuse_if_forked()
         if self._p_jar is not None and not self._memory().writable:
@@ -313,17 +371,20 @@ class ZBigArray(Persistent):
         raise ValueError("this array is read-only: its connection is; open another with wendelin.connect(url)")
 
     def __getstate__(self) -> Any:
-        memory = self.__dict__.get("_v_memory")
-        if memory is not None and self._p_jar is not None and self._p_oid is not None:
-            self._p_jar.arrays.adopt(self, memory)
-            del self._v_memory
+        if self._p_jar is not None and self._p_oid is not None:
+            memory = self.__dict__.pop("_v_memory", None)
+            if memory is not None:
+                self._p_jar.arrays.adopt(self, memory)
+            elif self._extents.reshaped and not self._p_jar.arrays.has_memory(self):
+                self._extents.settle(self.nbytes)  # nobody has written to it
         return super().__getstate__()
 
     def take_back(self, memory: ArrayMemory) -> None:
         """Keep the contents of a new array whose transaction failed. For the storage layer."""
+        rows = self._extents.rows
         self._v_memory = memory
-        memory.serial = None
-        self._extents = Extents(self.pages_per_block)
+        memory.become_unstored()
+        self._extents = Extents(self.pages_per_block, rows)
 
     # -- how it shows
 

@@ -21,8 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wendelin.storage.arrays.extents import PAGE
-from wendelin.storage.arrays.runs import Interval, union
+from wendelin.storage.arrays.runs import PAGE, Interval, union
 
 #: Reads the stored bytes of some pages: (first page, pages) → uint8 of shape (pages, PAGE).
 Stored = Callable[[int, int], npt.NDArray[np.uint8]]

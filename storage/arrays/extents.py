@@ -1,13 +1,14 @@
 """The extent map: which pages of an array lie where in which segment.
 
-* `Extents`, one record an array, holds the *recent* runs, which a commit adds to. When there are too many, they
-  move into the immutable *base* beneath: an `ExtentIndex` of `ExtentChunk`s of about a thousand runs each. So a
-  terabyte written in bulk is one run, and of a million scattered ones a slice loads a chunk or two.
+* `Extents`, one record an array, holds a *log*: an entry for each of the latest transactions, with the runs it wrote.
+  When there are many, they are *folded* into the immutable *base* beneath: an `ExtentIndex` of `ExtentChunk`s of some
+  hundred runs each. So a terabyte written in bulk is one run, and of a million scattered ones a slice loads a chunk
+  or two.
+* Appended bytes have no fixed place until they are *sealed*: they are the `tail` (see `wendelin.storage.arrays.tail`).
+  Runs are valid below byte `sealed`, where the tail begins.
 * Runs name segments by random 63-bit numbers; the persistent references stand beside them in `segments`. So two
-  transactions that wrote different blocks merge on plain values, without loading any object, and a segment that no
-  run names any more is garbage by itself.
-* A transaction moves only what *others* committed into the base and leaves its own changes in `recent`, so that a
-  merge still sees them apart.
+  transactions merge on plain values, without loading any object (`wendelin.storage.arrays.merge`), and a segment that
+  nothing names any more is garbage by itself.
 
 A ZEO server imports this module to resolve conflicts: it needs nothing but `persistent`.
 """
@@ -16,32 +17,29 @@ from __future__ import annotations
 
 import bisect
 import os
-from collections.abc import Sequence
 from typing import Any
 
 from persistent import Persistent
-from ZODB.POSException import ConflictError
 
-from wendelin.storage.arrays.runs import (
-    HOLE,
-    Interval,
-    Run,
-    clip,
-    coalesce,
-    difference,
-    intersects,
-    paint,
-    touched_blocks,
-)
+from wendelin.storage.arrays import tail
+from wendelin.storage.arrays.merge import SEAL, WRITE, Entry, Passed, named, painted, resolve, summary, upgraded
+from wendelin.storage.arrays.runs import HOLE, PAGE, Interval, Run, clip, coalesce, hidden, paint
+from wendelin.storage.arrays.tail import Assembled, Piece
 
-#: Bytes of one page, the unit of every run. Part of the stored format.
-PAGE = 4096
+#: Entries of the log from which on a commit folds them: the record is rewritten at each commit.
+LOG_ENTRIES = 64
 
-#: Runs an `Extents` record gathers before it moves them into the base: it is rewritten at each commit.
-RECENT_RUNS = 512
+#: Runs in the log from which on it is folded although it has few entries.
+LOG_RUNS = 1024
+
+#: Pieces, and bytes, of the tail from which on an append seals it.
+TAIL_PIECES, TAIL_BYTES = 64, 64 << 20
 
 #: Runs of one chunk of the base: it is loaded whole.
-CHUNK_RUNS = 1024
+CHUNK_RUNS = 256
+
+#: A page behind the end of every array.
+END = 1 << 50
 
 Segments = dict[int, Any]
 State = dict[str, Any]
@@ -76,99 +74,158 @@ class ExtentIndex(Persistent):
         """A new index with `runs` laid over this one; untouched chunks are shared."""
         starts: list[int] = []
         chunks: list[ExtentChunk] = []
+        first = [run[0] for run in runs]
         for position, (start, chunk) in enumerate(zip(self.starts, self.chunks, strict=True)):
             lo = 0 if position == 0 else start
             hi = self.starts[position + 1] if position + 1 < len(self.starts) else 1 << 62
-            above = clip(runs, lo, hi)
+            near = runs[max(bisect.bisect_right(first, lo) - 1, 0) : bisect.bisect_left(first, hi)]
+            above = clip(near, lo, hi)
             for part in _chunks_of(chunk, above, segments) if above else [chunk]:
-                starts.append(part.runs[0][0] if part.runs else lo)
+                starts.append(part.runs[0][0] if above and part.runs else min(lo, start))
                 chunks.append(part)
         return ExtentIndex(starts, chunks)
 
 
 class Extents(Persistent):
-    """Where an array's pages are stored. `pages_per_block` is the unit in which writers conflict."""
+    """Where an array's bytes are stored. `pages_per_block` is the unit in which writers conflict.
+
+    `rows`: elements along the major axis; None in records of issue 2, whose array knows it. `sealed`: the byte where
+    the tail begins; None until somebody asks for it there.
+    """
 
     _p_changed: bool | None
+    _v_painted: list[Run] | None
+    _v_own: bytes
 
-    def __init__(self, pages_per_block: int) -> None:
+    def __init__(self, pages_per_block: int, rows: int | None = None) -> None:
         self.pages_per_block = pages_per_block
-        self.recent: list[Run] = []
+        self.rows = rows
+        self.sealed: int | None = None if rows is None else 0
+        self.tail: list[Piece] = []
+        self.number = 0
+        self.entries: list[Entry] = []
+        self.passed: list[Passed] = []
         self.segments: Segments = {}
         self.base: ExtentIndex | None = None
+        self.shaped = 0
+        self.reshaped = rows is not None
+
+    def __setstate__(self, state: State) -> None:
+        super().__setstate__(upgraded(state))
+
+    # -- reading
+
+    @property
+    def stored(self) -> int | None:
+        """Bytes of the array that have been stored, by runs or in the tail; None in records of issue 2."""
+        return None if self.sealed is None else self.sealed + tail.length(self.tail)
 
     def lookup(self, lo: int, hi: int) -> tuple[list[Run], Segments]:
-        """Runs that store pages of [lo, hi), without holes, and the segments they name. Loads only chunks needed."""
+        """Runs that store pages of [lo, hi), without holes and without the tail, and the segments they name."""
         below: list[Run] = []
         segments: Segments = dict(self.segments)
         if self.base is not None:
             for chunk in self.base.chunks_within(lo, hi):
                 below += clip(chunk.runs, lo, hi)
                 segments.update(chunk.segments)
-        runs = paint(below, clip(self.recent, lo, hi))
+        runs = paint(below, clip(self.log, lo, hi))
         return [run for run in runs if run[2] != HOLE], segments
 
-    def record(self, runs: list[Run], segment_number: int, segment: Any) -> None:
-        """Note that `runs`, all of one new segment, were written."""
-        self._make_room()
-        self._paint(runs, {segment_number: segment})
+    def layout(self, lo: int, hi: int) -> tuple[list[Run], Segments]:
+        """Runs for all stored pages of [lo, hi), the tail's too, and what they name.
+
+        Pages of the tail that must be put together are runs of an `Assembled`, which stands in for a segment.
+        """
+        runs, segments = self.lookup(lo, hi)
+        if not self.tail or self.sealed is None or hi * PAGE <= self.sealed:
+            return runs, segments
+        first = self.sealed // PAGE
+        below, more = self.lookup(first, first + 1)
+        direct, assembled = tail.laid_out(self.sealed, self.tail, below)
+        segments.update(more)
+        segments.update({some.number: some for some in assembled})
+        over = sorted([*direct, *((some.start, some.pages, some.number, 0) for some in assembled)])
+        return paint(runs, clip(over, lo, hi)), segments
+
+    @property
+    def log(self) -> list[Run]:
+        """What the log says, holes included."""
+        found = self.__dict__.get("_v_painted")
+        if found is None:
+            found = self._v_painted = painted(self.entries)
+        return found
+
+    # -- writing
+
+    def write(self, runs: list[Run], segments: Segments, kind: int = WRITE) -> None:
+        """Note that `runs` were written, or (SEAL) that bytes of the tail lie there now."""
+        self._v_own = self._p_serial  # the state that this transaction changes
+        self.number += 1
+        written = [(run[0], run[0] + run[1]) for run in runs]
+        older = [(number, token, k, hidden(some, written)) for number, token, k, some in self.entries]
+        self.entries = [*older, (self.number, new_segment_number(), kind, runs)]
+        self._name(segments)
+
+    def append(self, pieces: list[Piece], segments: Segments) -> None:
+        """Note that bytes were appended."""
+        self.tail = [*self.tail, *pieces]
+        self._name(segments)
+
+    def seal(self, runs: list[Run], segments: Segments, nbytes: int) -> None:
+        """Note that the first `nbytes` of the tail lie in `runs`, and with them the page that it begins in."""
+        assert self.sealed is not None
+        self.write(runs, segments, SEAL)
+        self.tail = tail.trimmed(self.tail, nbytes)
+        self.sealed += nbytes
+        self._name({})
 
     def free(self, lo: int, hi: int) -> None:
         """Make pages [lo, hi) holes."""
         if self.lookup(lo, hi)[0]:
-            self._make_room()
-            self._paint([(lo, hi - lo, HOLE, 0)], {})
+            self.write([(lo, hi - lo, HOLE, 0)], {})
 
-    def _paint(self, runs: list[Run], segments: Segments) -> None:
-        self.recent = paint(self.recent, runs)
-        self.segments = _named(self.recent, {**self.segments, **segments})
+    def settle(self, nbytes: int) -> None:
+        """Note that all of the array, `nbytes`, is stored in runs: there is no tail any more."""
+        self.tail, self.sealed, self.reshaped = [], nbytes, False
+        self._name({})
 
-    def _make_room(self) -> None:
-        if len(self.recent) < RECENT_RUNS or self._p_changed:
-            return  # when changed already, `recent` holds this transaction's own runs too
+    def grow(self, rows: int, nbytes: int) -> None:
+        """Count `rows` more of the major axis; `nbytes` is what the array had before."""
+        if self.sealed is None:
+            self.sealed = nbytes
+        assert self.rows is not None
+        self.rows += rows
+
+    def reshape(self, rows: int | None) -> None:
+        """Another shape: the next commit stores the end of the array anew, and no append merges with it."""
+        self.rows = rows
+        self.shaped = new_segment_number()
+        self.reshaped = True
+
+    # -- folding
+
+    @property
+    def must_fold(self) -> bool:
+        """Whether the log has become long; never with entries of this very transaction, which others must see."""
+        own = bool(self._p_changed) and self.__dict__.get("_v_own") == self._p_serial
+        many = len(self.entries) >= LOG_ENTRIES or sum(len(runs) for _, _, _, runs in self.entries) >= LOG_RUNS
+        return many and not own
+
+    def fold(self, above: list[Run] | None = None, segments: Segments | None = None) -> None:
+        """Move the log into the base; `above`: runs of new `segments` with the same bytes, laid over it."""
+        runs, known = self.log, {**self.segments, **(segments or {})}
         base = self.base or ExtentIndex([0], [ExtentChunk([], {})])
-        self.base = base.painted(self.recent, self.segments)
-        self.recent, self.segments = [], {}
+        self.base = base.painted(paint(runs, above or []), known)
+        self.passed = summary(self.passed, self.entries, self.pages_per_block)
+        self.entries = []
+        self._name({})
+
+    def _name(self, segments: Segments) -> None:
+        self._v_painted = None
+        self.segments = named(self.entries, self.tail, {**self.segments, **segments})
 
     def _p_resolveConflict(self, old: State, committed: State, new: State) -> State:
         return resolve(old, committed, new)
-
-
-def resolve(old: State, committed: State, new: State) -> State:
-    """Merge two transactions that wrote different blocks; ConflictError when they wrote the same.
-
-    States are those of `Extents`, their references of whatever kind the storage gives: never compared but by `.oid`.
-    """
-    old_base, committed_base, new_base = (_oid(state["base"]) for state in (old, committed, new))
-    if committed_base != old_base:
-        raise ConflictError("the extent map was reorganised meanwhile: retry the transaction")
-    theirs = difference_over(old["recent"], committed["recent"])
-    moved = new_base != old_base  # we moved `old["recent"]` into the base, so that ours stand alone
-    ours = new["recent"] if moved else difference_over(old["recent"], new["recent"])
-    pages_per_block = new["pages_per_block"]
-    if intersects(touched_blocks(theirs, pages_per_block), touched_blocks(ours, pages_per_block)):
-        raise ConflictError("both transactions wrote the same block: retry the transaction")
-    recent = paint(theirs if moved else committed["recent"], ours)
-    segments = _named(recent, {**committed["segments"], **new["segments"]})
-    return {**new, "recent": recent, "segments": segments}
-
-
-def difference_over(old: list[Run], new: list[Run]) -> list[Run]:
-    """What `new` paints differently from `old`. Runs leave `recent` only by moving to the base."""
-    return [run for run in difference(old, new) if not _unnamed(new, run)]
-
-
-def _unnamed(runs: Sequence[Run], run: Run) -> bool:
-    return run[2] == HOLE and not clip(runs, run[0], run[0] + run[1])
-
-
-def _oid(reference: Any) -> Any:
-    """What identifies a persistent reference: of an object its `_p_oid`, of a resolver's reference its `oid`."""
-    return None if reference is None else getattr(reference, "oid", None) or reference._p_oid
-
-
-def _named(runs: list[Run], segments: Segments) -> Segments:
-    return {number: segments[number] for number in {run[2] for run in runs} if number != HOLE}
 
 
 def _chunks_of(chunk: ExtentChunk, above: list[Run], segments: Segments) -> list[ExtentChunk]:
@@ -177,10 +234,16 @@ def _chunks_of(chunk: ExtentChunk, above: list[Run], segments: Segments) -> list
     known = {**chunk.segments, **segments}
     size = len(runs) if len(runs) <= 2 * CHUNK_RUNS else CHUNK_RUNS
     parts = [runs[i : i + size] for i in range(0, len(runs), max(size, 1))] or [[]]
-    return [ExtentChunk(part, _named(part, known)) for part in parts]
+    return [ExtentChunk(part, _of(part, known)) for part in parts]
 
 
-__all__ = ["PAGE", "ExtentChunk", "ExtentIndex", "Extents", "Interval", "Run", "new_segment_number", "resolve"]
+def _of(runs: list[Run], segments: Segments) -> Segments:
+    return {number: segments[number] for number in {run[2] for run in runs} if number != HOLE}
+
+
+__all__ = [
+    "PAGE", "Assembled", "ExtentChunk", "ExtentIndex", "Extents", "Interval", "Run", "new_segment_number", "resolve",
+]  # fmt: skip
 
 for _class in (ExtentChunk, ExtentIndex, Extents):
     _class.__module__ = "wendelin"  # the stored name; see wendelin/__init__.py

@@ -3,6 +3,9 @@
 Pages are mapped when a slice first asks for them, whole blocks at a time, so a terabyte opens at once. Views stand on
 one ctypes buffer, the *lease*: the memory knows it weakly and the lease knows the memory, so as long as any view
 lives its addresses stay mapped, whatever becomes of the array object or the connection.
+
+Three layers show through each other: what is *stored* (runs of segments), what was *spilled* (written by this
+transaction and moved to its own file, the draft), and what was *written* since, which only the kernel knows.
 """
 
 from __future__ import annotations
@@ -15,13 +18,22 @@ import numpy as np
 import numpy.typing as npt
 
 from wendelin.storage.arrays import segments
-from wendelin.storage.arrays.addresses import Reservation
+from wendelin.storage.arrays.addresses import Reservation, mappings_allowed
 from wendelin.storage.arrays.dirty import Detector, choose
 from wendelin.storage.arrays.extents import PAGE, Extents, Run
-from wendelin.storage.arrays.runs import Interval, clip, difference, gaps, paint, subtract, union
+from wendelin.storage.arrays.local import LocalFiles, Place, scratch_folder
+from wendelin.storage.arrays.runs import HOLE, Interval, clip, difference, gaps, paint, subtract, union
+from wendelin.storage.arrays.segments import Draft
 from wendelin.storage.errors import AddressSpaceError
 
 _detector: list[Detector] = []
+_memories: weakref.WeakSet[ArrayMemory] = weakref.WeakSet()
+
+#: Runs from which on a request looks whether the process has too many mappings.
+_MANY = 64
+
+#: Pages from which on a run is mapped from where it lies, however scattered its neighbours are.
+_LONG = 2048
 
 
 def detector() -> Detector:
@@ -31,23 +43,51 @@ def detector() -> Detector:
     return _detector[0]
 
 
+def memory_at(address: int) -> ArrayMemory | None:
+    """The memory that an address belongs to, None for addresses of other things."""
+    for memory in list(_memories):
+        if memory.start <= address < memory.start + memory.reserved:
+            return memory
+    return None
+
+
+def _mappings() -> int:
+    return sum(memory.mappings for memory in list(_memories))
+
+
 class ArrayMemory:
     """Addresses of one array, for one connection (or none yet, for an array that was never stored).
 
-    `serial` is the transaction of the extent map that is mapped: None means "compare before use".
+    `serial` is the transaction of the extent map that is mapped: None means "compare before use". `drafts` is the
+    folder where pages are spilled to, `files` what is mapped from.
     """
 
-    def __init__(self, nbytes: int, pages_per_block: int, *, writable: bool = True) -> None:
+    def __init__(
+        self,
+        nbytes: int,
+        pages_per_block: int,
+        *,
+        writable: bool = True,
+        files: LocalFiles | None = None,
+        drafts: str | None = None,
+    ) -> None:
         self.writable = writable
         self.serial: bytes | None = None
         self.pages_per_block = pages_per_block
         self.handed_out = False  # a writable view was given since the last boundary at which none lived
+        self.keeps_drafts = False  # a savepoint may want back what was spilled
+        self.files = files or LocalFiles()
+        self.drafts = drafts
+        self.draft: Draft | None = None
+        self.origin: tuple[weakref.ref[Any], bytes] | None = None  # the connection and the oid, once it is stored
         self._addresses = Reservation(nbytes, writable=writable)
         self._lease: weakref.ref[Any] | None = None
         self._mapped: list[Interval] = []
         self._runs: list[Run] = []
-        self._segments: dict[int, Any] = {}
+        self._sources: dict[int, Any] = {}
+        self._spilled: list[Run] = []
         self._unsettled: list[Interval] = []  # stored by a commit, and not mapped from its segment yet
+        _memories.add(self)
 
     # -- views
 
@@ -65,9 +105,19 @@ class ArrayMemory:
         return self._addresses.start
 
     @property
+    def reserved(self) -> int:
+        """Bytes of addresses."""
+        return self._addresses.size
+
+    @property
     def has_views(self) -> bool:
         """Whether any ndarray still stands on this memory."""
         return self._lease is not None and self._lease() is not None
+
+    @property
+    def mappings(self) -> int:
+        """About how many mappings of this process this memory takes."""
+        return 2 * len(self._runs) + 2 * len(self._spilled) + len(self._mapped)
 
     def _leased(self) -> ctypes.Array[ctypes.c_ubyte]:
         lease = self._lease() if self._lease is not None else None
@@ -87,31 +137,43 @@ class ArrayMemory:
         missing = gaps(self._mapped, first, last)
         for a, b in missing:
             self._addresses.map_zeros(a * PAGE, (b - a) * PAGE)
-            runs, named = extents.lookup(a, b)
+            runs, named = extents.layout(a, b)
             self._map(runs, named)
             self._runs = paint(self._runs, runs)
-            self._segments.update({run[2]: named[run[2]] for run in runs})
+            self._sources.update(named)
         if missing:
             self._mapped = union([*self._mapped, *missing])
 
     def follow(self, extents: Extents) -> None:
-        """Show what `extents` has now: only pages that moved are mapped anew, at the same addresses."""
+        """Show what `extents` has now: only pages that moved are mapped anew, at the same addresses.
+
+        In the middle of a transaction, what it has spilled stays on top.
+        """
+        self._show(extents, self._spilled)
+        if not extents._p_changed:
+            self._settle()
+
+    def _show(self, extents: Extents, spilled: list[Run]) -> None:
         runs: list[Run] = []
         named: dict[int, Any] = {}
         for lo, hi in self._mapped:
-            some, segments_there = extents.lookup(lo, hi)
+            some, segments_there = extents.layout(lo, hi)
             runs += some
             named.update(segments_there)
-        changes = difference(self._runs, runs)
+        wanted = paint(runs, spilled)
+        changes = difference(paint(self._runs, self._spilled), wanted)
         for start, length, segment, _ in changes:
-            if not segment:
+            if segment == HOLE:
                 self._addresses.map_zeros(start * PAGE, length * PAGE)
-        self._map([run for run in changes if run[2]], named)
-        if not extents._p_changed:
-            self._settle()
-        self._runs = runs
-        self._segments = {number: named[number] for number in {run[2] for run in runs}}
+        self._map([run for run in changes if run[2] != HOLE], {**named, **self._own()})
+        self._runs, self._spilled = runs, spilled
+        self._sources = named
+        if not spilled:
+            self.draft, self.keeps_drafts = None, False
         self.serial = None if extents._p_changed else extents._p_serial
+
+    def _own(self) -> dict[int, Any]:
+        return {} if self.draft is None else {self.draft.number: self.draft}
 
     def _settle(self) -> None:
         """Drop private copies of what was committed, also where another commit has already undone it."""
@@ -121,14 +183,38 @@ class ArrayMemory:
 
     def _map(self, runs: list[Run], named: dict[int, Any]) -> None:
         """Lay files over the addresses, each segment opened once."""
+        scattered: list[Run] = []
+        if (
+            len(runs) > _MANY
+            and 2 * len(runs) + sum(memory.mappings for memory in list(_memories)) > mappings_allowed()
+        ):
+            scattered = [run for run in runs if run[1] < _LONG]
+            runs = [run for run in runs if run[1] >= _LONG]
         by_segment: dict[int, list[Run]] = {}
         for run in runs:
             by_segment.setdefault(run[2], []).append(run)
         for number, some in by_segment.items():
-            needed = max(offset + length for _, length, _, offset in some)
-            with segments.opened(named[number], needed) as fd:
-                for start, length, _, offset in some:
-                    self._addresses.map_file(start * PAGE, length * PAGE, fd, offset * PAGE)
+            for place in self.files.places(number, named[number], some, named):
+                self._map_place(place)
+        self._map_gathered(scattered, named)
+
+    def _map_gathered(self, runs: list[Run], named: dict[int, Any]) -> None:
+        """Copy runs to the end of the gathering file, and map those that lie side by side now at once."""
+        at: Place | None = None
+        for start, length, number, offset in runs:
+            for place in self.files.copied(start, length, named[number], offset, named):
+                if at is not None and place == (at[0] + at[1], place[1], at[2], at[3] + at[1]):
+                    at = (at[0], at[1] + place[1], at[2], at[3])
+                    continue
+                if at is not None:
+                    self._map_place(at)
+                at = place
+        if at is not None:
+            self._map_place(at)
+
+    def _map_place(self, place: Place) -> None:
+        start, length, fd, page = place
+        self._addresses.map_file(start * PAGE, length * PAGE, fd, page * PAGE)
 
     def reserve(self, nbytes: int) -> None:
         """Make sure that `nbytes` fit: in place, else by moving, which living views forbid."""
@@ -147,7 +233,7 @@ class ArrayMemory:
         self._addresses = target
         for lo, hi in self._mapped:
             target.map_zeros(lo * PAGE, (hi - lo) * PAGE)
-        self._map(self._runs, self._segments)
+        self._map(paint(self._runs, self._spilled), {**self._sources, **self._own()})
         for lo, hi in written:
             target.copy_from(source, lo * PAGE, (hi - lo) * PAGE)
         source.release()
@@ -155,17 +241,69 @@ class ArrayMemory:
     # -- what was written
 
     def dirty(self) -> list[Interval]:
-        """Pages the program wrote since the last boundary, sorted."""
-        return detector().dirty(self._addresses.start, self._mapped, self._stored, self._holes)
+        """Pages the program wrote since the last boundary or spill, sorted."""
+        return detector().dirty(self._addresses.start, self._mapped, self._shown, self._holes)
+
+    def changed(self) -> list[Interval]:
+        """Pages the program wrote since the last boundary, spilled or not."""
+        return union([*self.dirty(), *((run[0], run[0] + run[1]) for run in self._spilled)])
+
+    def spill(self, dirty: list[Interval] | None = None) -> None:
+        """Move written pages to the transaction's own file and show them from there: they take no memory any more.
+
+        Raises `StorageFullError` when that file finds no room; the pages are still in memory then.
+        """
+        dirty = self.dirty() if dirty is None else dirty
+        if not dirty:
+            return
+        if self.draft is None:
+            self.draft = Draft(self.drafts or scratch_folder())
+        again = (
+            []
+            if self.keeps_drafts or self.draft.is_stored
+            else [run for lo, hi in dirty for run in clip(self._spilled, lo, hi)]
+        )
+        known = [(run[0], run[0] + run[1]) for run in again]
+        fresh = [gap for lo, hi in dirty for gap in gaps(known, lo, hi)]
+        self.draft.rewrite(self._addresses, again)
+        placed = self.draft.add(self._addresses, fresh)
+        self._map(placed, {**self._sources, **self._own()})
+        for lo, hi in known:
+            self._addresses.discard(lo * PAGE, (hi - lo) * PAGE)
+        self._spilled = paint(self._spilled, placed)
+
+    def snapshot(self) -> list[Run]:
+        """Spill everything; what `restore` takes back later."""
+        self.spill()
+        self.keeps_drafts = True
+        return list(self._spilled)
+
+    def restore(self, snapshot: list[Run], extents: Extents | None) -> None:
+        """Show what was there at a `snapshot` of this transaction; `extents` as it was then."""
+        self._drop(self.dirty())
+        if extents is not None:
+            self._show(extents, snapshot)
+
+    def committed(self) -> None:
+        """What was spilled is stored now: its file must not be written to any more."""
+        if self.draft is not None:
+            self._runs = paint(self._runs, self._spilled)
+            self._sources[self.draft.number] = self.draft  # until `follow` brings the segment itself
+            self._spilled, self.draft, self.keeps_drafts = [], None, False
+        self.serial = None
 
     def revert(self) -> None:
         """Throw away what was written: stored bytes show again."""
         self._unsettled = []
-        if detector().name == "compare":
-            written = self._mapped
-        else:
-            written = self.dirty()
-        for lo, hi in written:
+        self._drop(self._mapped if detector().name == "compare" else self.dirty())
+        spilled, self._spilled, self.draft, self.keeps_drafts = self._spilled, [], None, False
+        for start, length, _, _ in spilled:
+            for lo, hi in self._holes(start, start + length):
+                self._addresses.map_zeros(lo * PAGE, (hi - lo) * PAGE)
+            self._map(clip(self._runs, start, start + length), self._sources)
+
+    def _drop(self, pages: list[Interval]) -> None:
+        for lo, hi in pages:
             self._addresses.discard(lo * PAGE, (hi - lo) * PAGE)
 
     def trim(self, written: list[Interval], nbytes: int) -> list[Interval]:
@@ -173,15 +311,43 @@ class ArrayMemory:
         end = -(-nbytes // PAGE)
         for lo, hi in written:
             if hi > end:
-                self._addresses.discard(max(lo, end) * PAGE, (hi - max(lo, end)) * PAGE)
+                self._cut_pages(max(lo, end), hi)
             if nbytes % PAGE and lo < end <= hi:
                 self._addresses.clear(nbytes, end * PAGE - nbytes)
         return [(lo, min(hi, end)) for lo, hi in written if lo < end]
 
-    def write(self, pages: list[Interval], folder: str) -> Any:
-        """Write some mapped pages to a new segment."""
+    def _cut_pages(self, lo: int, hi: int) -> None:
+        spilled = clip(self._spilled, lo, hi)
+        for start, length, _, _ in spilled:
+            self._addresses.map_zeros(start * PAGE, length * PAGE)
+        self._spilled = subtract(self._spilled, [(lo, hi)])
+        self._addresses.discard(lo * PAGE, (hi - lo) * PAGE)
+
+    def stored(self, pages: list[Interval]) -> list[Run]:
+        """Write pages to the draft, changed or not; returns where all of them lie in it."""
+        self.spill()
+        known = [(run[0], run[0] + run[1]) for run in self._spilled]
+        rest = [gap for lo, hi in pages for gap in gaps(known, lo, hi)]
+        if self.draft is None:
+            self.draft = Draft(self.drafts or scratch_folder())
+        placed = self.draft.add(self._addresses, rest)
+        self._map(placed, {**self._sources, **self._own()})
+        self._spilled = paint(self._spilled, placed)
+        return [run for lo, hi in pages for run in clip(self._spilled, lo, hi)]
+
+    def peek(self, lo: int, hi: int) -> bytes:
+        """Mapped bytes as the program sees them now."""
+        return bytes(self._addresses.memory(lo, hi - lo)) if lo < hi else b""
+
+    def leave_unsettled(self, pages: list[Interval]) -> None:
+        """Written pages that are stored elsewhere than in the draft: their private copies go after the commit."""
         self._unsettled = union([*self._unsettled, *pages])
-        return segments.write_segment(self._addresses, pages, folder)
+
+    def become_unstored(self) -> None:
+        """Its array was not stored after all: all that was written is kept, in memory or in a file of its own."""
+        self.serial, self.origin, self._unsettled, self.keeps_drafts = None, None, [], False
+        if self.draft is not None:
+            self.draft = self.draft.copied(scratch_folder())
 
     def truncate(self, nbytes: int) -> None:
         """Let everything from byte `nbytes` on read as zeros, at once and for the transaction."""
@@ -190,6 +356,7 @@ class ArrayMemory:
         for lo, hi in gaps(gaps(self._mapped, 0, 1 << 62), page, 1 << 62):
             self._addresses.map_zeros(lo * PAGE, (hi - lo) * PAGE)
             self._runs = subtract(self._runs, [(lo, hi)])
+            self._spilled = subtract(self._spilled, [(lo, hi)])
         if nbytes % PAGE and gaps(self._mapped, page - 1, page) == []:
             self._addresses.clear(nbytes, page * PAGE - nbytes)
 
@@ -199,13 +366,22 @@ class ArrayMemory:
         return bool(rest) and any(self._addresses.memory(nbytes, rest))
 
     def _holes(self, lo: int, hi: int) -> list[Interval]:
-        return gaps([(run[0], run[0] + run[1]) for run in clip(self._runs, lo, hi)], lo, hi)
+        shown = paint(self._runs, self._spilled)
+        return gaps([(run[0], run[0] + run[1]) for run in clip(shown, lo, hi)], lo, hi)
 
-    def _stored(self, first: int, count: int) -> npt.NDArray[np.uint8]:
-        """What is stored beneath some mapped pages, as a copy."""
+    def beneath(self, page: int) -> bytes:
+        """What is stored of a mapped page, without what this transaction changed."""
+        for _, _, number, offset in clip(self._runs, page, page + 1):
+            return segments.read(self._sources[number], offset * PAGE, PAGE, self._sources)
+        return bytes(PAGE)
+
+    def _shown(self, first: int, count: int) -> npt.NDArray[np.uint8]:
+        """What lies beneath some mapped pages, stored or spilled, as a copy."""
         out = np.zeros((count, PAGE), np.uint8)
-        for start, length, number, offset in clip(self._runs, first, first + count):
-            out[start - first : start - first + length] = segments.read_pages(self._segments[number], offset, length)
+        sources = {**self._sources, **self._own()}
+        for start, length, number, offset in clip(paint(self._runs, self._spilled), first, first + count):
+            raw = segments.read(sources[number], offset * PAGE, length * PAGE, sources)
+            out[start - first : start - first + length] = np.frombuffer(raw, np.uint8).reshape(length, PAGE)
         return out
 
     def __repr__(self) -> str:

@@ -5,12 +5,14 @@ time. A write through a view tells nobody, so at the end of each transaction the
 written, stores it as a segment and notes it in the extent map, *before* ZODB stores objects. Afterwards the same
 addresses show the segment.
 
-One owner serves one connection and, like it, one thread at a time.
+One owner serves one connection and, like it, one thread at a time: the one that touched its arrays first in a
+transaction.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -20,21 +22,24 @@ from persistent import Persistent
 from transaction._transaction import Status
 from ZODB.POSException import ConflictError, POSKeyError
 
-from wendelin.storage.arrays.extents import PAGE, Extents, new_segment_number
+from wendelin.storage.arrays import flush
+from wendelin.storage.arrays.budget import Spiller
+from wendelin.storage.arrays.interrupts import uninterrupted
+from wendelin.storage.arrays.local import LocalFiles, scratch_folder
 from wendelin.storage.arrays.memory import ArrayMemory
-from wendelin.storage.arrays.runs import Interval, clip, union
-from wendelin.storage.arrays.segments import placed
-from wendelin.storage.errors import ForkedConnectionError
+from wendelin.storage.arrays.pages import Chunks
+from wendelin.storage.arrays.savepoints import Joined
+from wendelin.storage.arrays.segments import blob_folder
+from wendelin.storage.errors import ForeignThreadError, ForkedConnectionError
 
 if TYPE_CHECKING:
     from wendelin.storage.arrays.array import ZBigArray
+    from wendelin.storage.arrays.extents import Extents
+    from wendelin.storage.arrays.runs import Run
     from wendelin.storage.database.connection import Connection
 
 #: Memories without views that a connection keeps mapped, so that the next slice finds its pages.
 KEPT = 256
-
-#: Runs within one block from which on a commit writes the whole block: reading needs a mapping a run.
-RUNS_PER_BLOCK = 8
 
 _forks = 0
 
@@ -54,9 +59,15 @@ class ArrayOwner:
         self._connection = weakref.ref(connection)
         self._memories: OrderedDict[bytes, ArrayMemory] = OrderedDict()
         self._adopted: list[tuple[ZBigArray, ArrayMemory]] = []
+        self._chunks: list[Chunks] = []
         self._transaction: weakref.ref[Any] | None = None
+        self._thread: int | None = None
+        self._joined = False
         self._committing = False
         self._forks = _forks
+        self._files = LocalFiles()
+        self._drafts: tuple[str | None] | None = None
+        self._spiller = Spiller(lambda: list(self._memories.values()))
 
     @property
     def forked(self) -> bool:
@@ -69,6 +80,22 @@ class ArrayOwner:
         assert connection is not None
         return connection
 
+    @property
+    def drafts(self) -> str:
+        """The folder where segments are made: the storage's own, else a local one."""
+        return self._blob_folder or scratch_folder()
+
+    @property
+    def as_blobs(self) -> bool:
+        """Whether the storage keeps blobs; if not, segments are chunks of database objects."""
+        return self._blob_folder is not None
+
+    @property
+    def _blob_folder(self) -> str | None:
+        if self._drafts is None:
+            self._drafts = (blob_folder(self.connection.db().storage),)
+        return self._drafts[0]
+
     # -- for arrays
 
     def memory(self, array: ZBigArray) -> ArrayMemory:
@@ -79,7 +106,14 @@ class ArrayOwner:
         memory = self._memories.get(oid)
         if memory is None:
             writable = not (self.connection.isReadOnly() or self.connection.before)
-            memory = ArrayMemory(array.nbytes, array.pages_per_block, writable=writable)
+            memory = ArrayMemory(
+                array.nbytes,
+                array.pages_per_block,
+                writable=writable,
+                files=self._files,
+                drafts=self.drafts if writable else None,
+            )
+            memory.origin = (self._connection, oid)
             self._memories[oid] = memory
         extents = array.extents
         extents._p_activate()
@@ -88,12 +122,28 @@ class ArrayOwner:
         self._memories.move_to_end(oid)
         return memory
 
+    def has_memory(self, array: ZBigArray) -> bool:
+        """Whether addresses were ever given to this array here."""
+        return array._p_oid in self._memories
+
+    def handed_out(self, memory: ArrayMemory, nbytes: int) -> None:
+        """A writable slice of `nbytes` is about to be given."""
+        memory.handed_out = True
+        self._spiller.handed_out(nbytes)
+
     def adopt(self, array: ZBigArray, memory: ArrayMemory) -> None:
         """Take over the memory of a new array that is being stored right now, and store its contents with it."""
-        refuse_savepoint(self.connection._savepoint_storage is not None)
+        memory.files, memory.drafts = self._files, self.drafts
+        memory.origin = (self._connection, array._p_oid)
+        if memory.draft is not None and self.as_blobs:
+            memory.draft.moved(self.drafts)
         self._memories[array._p_oid] = memory
         self._adopted.append((array, memory))
-        self._store(array, memory)
+        if self.connection.saving:
+            memory.handed_out = True  # the commit finds it; until then it is like any array that was written
+            self._join()
+        else:
+            self._store(array, memory)
 
     def refuse_if_forked(self) -> None:
         """Raise in a child that inherited this connection."""
@@ -107,6 +157,7 @@ class ArrayOwner:
 
     def began(self, transaction: Any) -> None:
         """A transaction begins: from its commit (not its abort) on, written pages are stored."""
+        self._thread, self._joined = None, False
         if transaction is not None:
             self._transaction = weakref.ref(transaction)
             transaction.addBeforeCommitHook(self._mark)
@@ -121,12 +172,19 @@ class ArrayOwner:
         committing, self._committing = self._committing, False
         if known and not committing:
             return
+        before: list[tuple[Extents, dict[str, Any]]] = []
         try:
+            self._refuse_foreign_thread()
             for array, memory in self._written_to():
                 if self.forked and memory.dirty():
                     self.refuse_if_forked()
+                array.extents._p_activate()
+                before.append((array.extents, dict(array.extents.__dict__)))
                 self._store(array, memory)
         except BaseException:
+            for extents, state in before:
+                extents.__dict__.clear()
+                extents.__dict__.update(state)
             transaction.addBeforeCommitHook(self._mark)  # a commit that is tried again must find the changes again
             raise
 
@@ -134,36 +192,68 @@ class ArrayOwner:
         """Before the connection looks at the new state: throw away what was not committed."""
         committed = getattr(transaction, "status", None) is Status.COMMITTED
         self._committing = False
-        self._transaction = None
-        adopted, self._adopted = self._adopted, []
-        for array, memory in adopted:
-            if array._p_jar is None:
-                self._give_back(array, memory)
-        if committed or self.forked:
-            return
-        for memory in self._memories.values():
-            if memory.handed_out:
-                memory.revert()
+        self._transaction = self._thread = None
+        self._joined = False
+        self._spiller.settled()
+        with uninterrupted():
+            adopted, self._adopted = self._adopted, []
+            for array, memory in adopted:
+                if array._p_jar is None:
+                    self._give_back(array, memory)
+            chunks, self._chunks = self._chunks, []
+            for part in (part for some in chunks for part in some.parts if committed):
+                part.forget_file()
+            if self.forked:
+                return
+            for memory in self._memories.values():
+                if memory.handed_out:
+                    memory.committed() if committed else memory.revert()
 
     def follow(self) -> None:
         """The connection sees another state now: let living views show it; others follow when they are asked."""
         if self.forked:
             return
-        for oid, memory in list(self._memories.items()):
-            if memory.has_views:
-                self._follow(oid, memory)
-            else:
-                memory.handed_out = False
-        self._forget_unused()
+        with uninterrupted():
+            for oid, memory in list(self._memories.items()):
+                if memory.has_views:
+                    self._follow(oid, memory)
+                else:
+                    memory.handed_out = False
+            self._forget_unused()
 
     def uncommitted(self) -> list[ZBigArray]:
         """Arrays that were written through views since the last boundary."""
-        return [array for array, memory in self._written_to() if memory.dirty()]
+        return [array for array, memory in self._written_to() if memory.changed()]
 
     def release(self) -> None:
         """The connection closes: addresses stay with the views that live, showing what they show now."""
         self._memories.clear()
         self._adopted.clear()
+        self._spiller.settled()
+
+    # -- savepoints
+
+    def snapshot(self) -> dict[bytes, list[Run]]:
+        """What `restore` takes back later: where each array's changes lie now, all of them spilled."""
+        self._refuse_foreign_thread()
+        return {oid: memory.snapshot() for oid, memory in self._memories.items() if memory.handed_out}
+
+    def restore(self, snapshot: dict[bytes, list[Run]]) -> None:
+        """Let the arrays show what they did at a `snapshot` of this transaction."""
+        for oid, memory in list(self._memories.items()):
+            if memory.handed_out:
+                array: Any = self.connection.get(oid)
+                array._p_activate()
+                array.extents._p_activate()
+                memory.restore(snapshot.get(oid, []), array.extents)
+
+    def rolled_back(self) -> None:
+        """Let the arrays show what they did before this transaction touched them."""
+        self._joined = False
+        for memory in self._memories.values():
+            if memory.handed_out:
+                memory.revert()
+                memory.serial = None
 
     # -- the work
 
@@ -171,10 +261,23 @@ class ArrayOwner:
         self._committing = True
 
     def _join(self) -> None:
-        """Make sure that this transaction's commit is told from its abort."""
+        """Make sure that this transaction's commit is told from its abort, and that its savepoints see arrays."""
+        self._refuse_foreign_thread()
         transaction = self.connection.transaction_manager.get()
         if self._transaction is None or self._transaction() is not transaction:
             self.began(transaction)
+        self._thread = threading.get_ident()
+        if not self._joined and not self.connection.isReadOnly():
+            self._joined = True
+            transaction.join(Joined(self))
+
+    def _refuse_foreign_thread(self) -> None:
+        if self._thread not in (None, threading.get_ident()):
+            raise ForeignThreadError(
+                f"thread {threading.current_thread().name!r} used a connection whose transaction runs in another "
+                "thread: take the views there and hand them over (arrays of NumPy may be used in any thread), or open "
+                "a connection of its own here with wendelin.connect()"
+            )
 
     def _written_to(self) -> Iterator[tuple[ZBigArray, ArrayMemory]]:
         for oid, memory in list(self._memories.items()):
@@ -182,21 +285,11 @@ class ArrayOwner:
                 yield self.connection.get(oid), memory
 
     def _store(self, array: ZBigArray, memory: ArrayMemory) -> None:
-        """Write an array's dirty pages as one segment and note it in its extent map."""
         extents = array.extents
         extents._p_activate()
         if extents._p_serial != memory.serial is not None:
             raise ConflictError("the array changed under its views; retry the transaction", object=extents)
-        end = -(-array.nbytes // PAGE)
-        dirty = memory.trim(memory.dirty(), array.nbytes)
-        if not dirty:
-            return
-        pages = _whole_blocks_where_better(dirty, extents, end)
-        first, last = pages[0][0], pages[-1][1]
-        memory.ensure(first * PAGE, last * PAGE, extents)
-        segment = memory.write(pages, self.connection.db().storage.temporaryDirectory())
-        number = new_segment_number()
-        extents.record(placed(pages, number), number, segment)
+        self._chunks += flush.store(array, memory, self.drafts, as_blobs=self.as_blobs)
 
     def _follow(self, oid: bytes, memory: ArrayMemory) -> None:
         try:
@@ -222,39 +315,3 @@ class ArrayOwner:
                 return
             if not self._memories[oid].has_views:
                 del self._memories[oid]
-
-
-def refuse_savepoint(it_would_lose_data: bool) -> None:
-    """Raise when a savepoint could not take array contents back."""
-    if it_would_lose_data:
-        raise NotImplementedError(
-            "savepoints do not cover arrays yet: call transaction.commit() instead of transaction.savepoint()"
-        )
-
-
-def _whole_blocks_where_better(dirty: list[Interval], extents: Extents, end: int) -> list[Interval]:
-    """Widen to whole blocks where most of a block changed anyway, or where it would fall into too many runs."""
-    step = extents.pages_per_block
-    widened: list[Interval] = []
-    partial: dict[int, list[Interval]] = {}
-    for lo, hi in dirty:
-        first, last = -(-lo // step), hi // step
-        if first >= last:
-            edges = [(lo, hi)] if lo // step == (hi - 1) // step else [(lo, first * step), (first * step, hi)]
-        else:
-            widened.append((first * step, last * step))
-            edges = [(lo, first * step), (last * step, hi)]
-        for a, b in edges:
-            if a < b:
-                partial.setdefault(a // step, []).append((a, b))
-    for block, intervals in partial.items():
-        lo, hi = block * step, min((block + 1) * step, end)
-        written = sum(b - a for a, b in intervals)
-        if 2 * written >= hi - lo or len(intervals) + _runs_within(extents, lo, hi) > RUNS_PER_BLOCK:
-            intervals = [(lo, hi)]
-        widened += intervals
-    return union(widened)
-
-
-def _runs_within(extents: Extents, lo: int, hi: int) -> int:
-    return len(clip(extents.lookup(lo, hi)[0], lo, hi))

@@ -16,7 +16,16 @@ from collections.abc import Iterable, Sequence
 Run = tuple[int, int, int, int]
 Interval = tuple[int, int]
 
+#: Bytes of one page, the unit of every run. Part of the stored format.
+PAGE = 4096
+
 HOLE = 0
+
+#: Instead of a segment: pages that later runs hide. They count as touched, and need no segment any more.
+HIDDEN = -1
+
+#: What no run names; a mask for `subtract`.
+_MASK = -(1 << 64)
 
 
 def clip(runs: Iterable[Run], lo: int, hi: int) -> list[Run]:
@@ -66,8 +75,14 @@ def paint(below: Sequence[Run], above: Sequence[Run]) -> list[Run]:
 
 def subtract(runs: Sequence[Run], intervals: Sequence[Interval]) -> list[Run]:
     """`runs` without the pages of `intervals` (sorted, disjoint `(lo, hi)`)."""
-    mask = [(lo, hi - lo, -1, 0) for lo, hi in intervals]
-    return [run for run in paint(runs, mask) if run[2] != -1]
+    mask = [(lo, hi - lo, _MASK, 0) for lo, hi in intervals]
+    return [run for run in paint(runs, mask) if run[2] != _MASK]
+
+
+def hidden(runs: Sequence[Run], intervals: Sequence[Interval]) -> list[Run]:
+    """`runs` whose pages within `intervals` (sorted, disjoint) are marked as hidden."""
+    covered = [part for lo, hi in intervals for part in clip(runs, lo, hi)]
+    return paint(runs, [(start, length, HIDDEN, 0) for start, length, _, _ in covered]) if covered else list(runs)
 
 
 def difference(old: Sequence[Run], new: Sequence[Run]) -> list[Run]:
@@ -138,7 +153,7 @@ def gaps(intervals: Sequence[Interval], lo: int, hi: int) -> list[Interval]:
 
 
 def _shifted(segment: int, offset: int, by: int) -> int:
-    return offset if segment == HOLE else offset + by
+    return offset if segment in (HOLE, HIDDEN) else offset + by
 
 
 def _continues(run: Run, following: Run) -> bool:

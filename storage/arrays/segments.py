@@ -1,8 +1,12 @@
-"""Segments: the immutable files that a commit writes its pages to.
+"""Segments: the immutable bytes that a commit stores, in one of three forms behind one contract.
 
-A segment becomes a ZODB blob by a rename, without a copy. It is on the disk (`fsync`) before the transaction can
-vote; the storage makes the directory entry durable (`wendelin.storage.database.durable`). A segment file is never
-rewritten nor truncated, only unlinked: so what is mapped from it stays valid.
+* A *blob*: a file that becomes a ZODB blob by a rename, without a copy. It is on the disk (`fsync`) before the
+  transaction can vote; the storage makes the directory entry durable (`wendelin.storage.database.durable`).
+* `Pages`: tiny changes, inside a database object.
+* `Chunks`: what is large, in storages without blobs.
+
+A `Draft` is a segment in the making: pages go to its file early when a transaction outgrows the memory, and at the
+latest at the commit. A segment file is never rewritten nor truncated, only unlinked: so what is mapped stays valid.
 """
 
 from __future__ import annotations
@@ -17,41 +21,141 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from ZODB.blob import Blob
+from ZODB.POSException import Unsupported
 
 from wendelin.storage.arrays.addresses import Reservation
-from wendelin.storage.arrays.extents import PAGE, Run
-from wendelin.storage.arrays.runs import Interval
+from wendelin.storage.arrays.extents import new_segment_number
+from wendelin.storage.arrays.pages import CHUNK, Chunks, Pages
+from wendelin.storage.arrays.runs import PAGE, Interval, Run
+from wendelin.storage.arrays.tail import Assembled
 from wendelin.storage.errors import DamagedSegmentError, StorageFullError
+
+#: Bytes up to which a transaction's changes of an array are stored inside a database object.
+INLINE = 128 << 10
 
 #: Bytes and buffers of one write call; the kernel takes at most 2 GiB - 4 KiB in 1,024 pieces.
 _WRITE, _BUFFERS = 1 << 30, 1024
 
 
-def write_segment(memory: Reservation, pages: list[Interval], folder: str) -> Blob:
-    """Write some pages of a memory, one behind the other, to a durable new file in `folder`; returns it as a blob.
-
-    Raises `StorageFullError` when the disk or a quota refuses; nothing is left behind then.
-    """
-    fd, path = tempfile.mkstemp(prefix="segment-", dir=folder)
+def blob_folder(storage: Any) -> str | None:
+    """Where uncommitted blobs of a storage lie, so that a commit renames them; None when it keeps no blobs."""
     try:
-        for some in (pages[i : i + _BUFFERS] for i in range(0, len(pages), _BUFFERS)):
-            _write(fd, [memory.memory(lo * PAGE, (hi - lo) * PAGE) for lo, hi in some])
-        os.fsync(fd)
-    except BaseException as error:
-        Path(path).unlink()
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise _full(folder, pages, error) from error
-        raise
-    finally:
+        return str(storage.temporaryDirectory())
+    except (AttributeError, Unsupported):
+        return None
+
+
+class Draft:
+    """A segment in the making: a file in `folder` that pages are added to.
+
+    `number` names it in runs already. Nobody else sees the file; it goes when the draft is dropped or collected,
+    unless `store` made a blob of it.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.number = new_segment_number()
+        self.folder = folder
+        self.pages = 0
+        self.fd, self.path = tempfile.mkstemp(prefix="segment-", dir=folder)
+        self._blob: Blob | None = None
+        self._end = weakref.finalize(self, _dropped, self.fd, self.path, os.getpid())
+
+    def add(self, memory: Reservation, pages: list[Interval]) -> list[Run]:
+        """Append pages of a memory; returns where they lie now.
+
+        Raises `StorageFullError` when the disk or a quota refuses; what was added before is untouched then.
+        """
+        start = self.pages
+        self._write(memory, pages, start)
+        out: list[Run] = []
+        for lo, hi in pages:
+            out.append((lo, hi - lo, self.number, self.pages))
+            self.pages += hi - lo
+        return out
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether a blob was made of the file."""
+        return self._blob is not None
+
+    def rewrite(self, memory: Reservation, runs: list[Run]) -> None:
+        """Write pages that lie here already once more; only while nothing but this memory shows them."""
+        for start, length, _, offset in runs:
+            self._write(memory, [(start, start + length)], offset)
+
+    def _write(self, memory: Reservation, pages: list[Interval], at: int) -> None:
+        with _room_for(pages, self.folder):
+            os.lseek(self.fd, at * PAGE, os.SEEK_SET)
+            for some in (pages[i : i + _BUFFERS] for i in range(0, len(pages), _BUFFERS)):
+                _write(self.fd, [memory.memory(lo * PAGE, (hi - lo) * PAGE) for lo, hi in some])
+
+    def moved(self, folder: str) -> None:
+        """Let the file lie in `folder`, where the storage can make a blob of it by a rename."""
+        if folder == self.folder:
+            return
+        fd, path = tempfile.mkstemp(prefix="segment-", dir=folder)
+        try:
+            Path(self.path).rename(path)
+            os.close(fd)
+        except OSError:  # another file system
+            with _room_for([(0, self.pages)], folder):
+                _copy(self.fd, fd, self.pages * PAGE)
+            os.dup2(fd, self.fd, inheritable=False)
+            os.close(fd)
+            _unlink(self.path)
+        self._end.detach()
+        self.folder, self.path = folder, path
+        self._end = weakref.finalize(self, _dropped, self.fd, self.path, os.getpid())
+
+    def copied(self, folder: str) -> Draft:
+        """Another draft with the same pages under the same number."""
+        new = Draft(folder)
+        with _room_for([(0, self.pages)], folder):
+            _copy(self.fd, new.fd, self.pages * PAGE)
+        new.number, new.pages = self.number, self.pages
+        return new
+
+    def add_bytes(self, data: bytes) -> int:
+        """Append whole pages; returns the page at which they lie."""
+        start = self.pages
+        self.pages += append(self.fd, data, start * PAGE, self.folder) // PAGE
+        return start
+
+    def store(self, *, as_blob: bool) -> Any:
+        """The segment as a persistent object, its bytes on the disk already if it is a blob.
+
+        May be called again, with more pages, when the commit that it was for has failed before it stored anything.
+        """
+        nbytes = self.pages * PAGE
+        if nbytes <= INLINE and self._blob is None:
+            return Pages(_pread(self.fd, nbytes, 0))
+        if not as_blob:
+            parts = [Pages(fd=self.fd, offset=at, nbytes=min(CHUNK, nbytes - at)) for at in range(0, nbytes, CHUNK)]
+            return Chunks(nbytes, CHUNK, parts)
+        with _room_for([(0, self.pages)], self.folder):
+            os.ftruncate(self.fd, nbytes)  # what a write that failed has left behind the end
+            os.fsync(self.fd)
+        if self._blob is None:
+            self._blob = _blob(self.path)
+            self._end.detach()
+            self._end = weakref.finalize(self, _dropped, self.fd, None, os.getpid())
+        return self._blob
+
+    def drop(self) -> None:
+        """Remove the file. What is mapped from it stays readable."""
+        self._end()
+
+
+def _dropped(fd: int, path: str | None, pid: int) -> None:
+    with contextlib.suppress(OSError):
         os.close(fd)
-    return _blob(path)
+    if path is not None:
+        _unlink(path, pid)
 
 
 def placed(pages: list[Interval], segment: int) -> list[Run]:
-    """Where `write_segment` put each of `pages`."""
+    """Runs of pages that lie one behind the other in a segment, from its start."""
     out: list[Run] = []
     offset = 0
     for lo, hi in pages:
@@ -61,31 +165,81 @@ def placed(pages: list[Interval], segment: int) -> list[Run]:
 
 
 @contextlib.contextmanager
-def opened(segment: Any, pages: int) -> Iterator[int]:
-    """A file descriptor of a committed segment. Brings it to this node first where the storage keeps it elsewhere.
+def opened(blob: Any, nbytes: int) -> Iterator[int]:
+    """A file descriptor of a committed blob. Brings it to this node first where the storage keeps it elsewhere.
 
-    Raises `DamagedSegmentError` if it is missing or has not `pages` pages: touching what a mapped file lacks would
+    Raises `DamagedSegmentError` if it is missing or shorter than `nbytes`: touching what a mapped file lacks would
     kill the process.
     """
-    path = segment.committed()
+    path = blob.committed()
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError as error:
         raise _damaged(path, "is missing") from error
     try:
         size = os.fstat(fd).st_size
-        if size < pages * PAGE:
-            raise _damaged(path, f"has {size:,} bytes instead of at least {pages * PAGE:,}")
+        if size < nbytes:
+            raise _damaged(path, f"has {size:,} bytes instead of at least {nbytes:,}")
         yield fd
     finally:
         os.close(fd)
 
 
-def read_pages(segment: Any, offset: int, count: int) -> npt.NDArray[np.uint8]:
-    """Some pages of a segment as a copy, uint8 of shape (count, PAGE)."""
-    with opened(segment, offset + count) as fd:
-        raw = os.pread(fd, count * PAGE, offset * PAGE)
-    return np.frombuffer(raw, np.uint8).reshape(count, PAGE)
+def read(source: Any, offset: int, nbytes: int, sources: dict[int, Any]) -> bytes:
+    """Bytes of a segment in any form; `sources` are the segments that an assembled one is made of."""
+    if isinstance(source, Draft):
+        return os.pread(source.fd, nbytes, offset)
+    if isinstance(source, Pages):
+        return _exactly(source.data[offset : offset + nbytes], nbytes)
+    if isinstance(source, Chunks):
+        first, last = offset // source.size, -(-(offset + nbytes) // source.size)
+        raw = b"".join(part.data for part in source.parts[first:last])
+        return _exactly(raw[offset - first * source.size :][:nbytes], nbytes)
+    if isinstance(source, Assembled):
+        return _assembled(source, offset, nbytes, sources)
+    with opened(source, offset + nbytes) as fd:
+        return _pread(fd, nbytes, offset)
+
+
+def append(fd: int, data: bytes, at: int, folder: str) -> int:
+    """Write bytes to byte `at`, the end of a file in `folder`; returns how many. `StorageFullError` without room."""
+    with _room_for([(0, -(-len(data) // PAGE))], folder):
+        os.lseek(fd, at, os.SEEK_SET)
+        _write(fd, [memoryview(data)])
+    return len(data)
+
+
+def _copy(source: int, target: int, nbytes: int) -> None:
+    at = 0
+    os.lseek(target, 0, os.SEEK_SET)
+    while at < nbytes:
+        at += os.sendfile(target, source, at, min(_WRITE, nbytes - at))
+
+
+def _pread(fd: int, nbytes: int, offset: int) -> bytes:
+    """`os.pread` of more than the kernel gives at once."""
+    first = os.pread(fd, nbytes, offset)
+    if len(first) == nbytes:
+        return first
+    parts = [first]
+    while (got := sum(map(len, parts))) < nbytes:
+        parts.append(os.pread(fd, nbytes - got, offset + got))
+        if not parts[-1]:
+            break
+    return b"".join(parts)
+
+
+def _exactly(data: bytes, nbytes: int) -> bytes:
+    return data if len(data) == nbytes else data.ljust(nbytes, b"\0")
+
+
+def _assembled(source: Assembled, offset: int, nbytes: int, sources: dict[int, Any]) -> bytes:
+    out = bytearray(nbytes)
+    for at, number, start, length in source.parts:
+        lo, hi = max(at, offset), min(at + length, offset + nbytes)
+        if lo < hi:
+            out[lo - offset : hi - offset] = read(sources[number], start + lo - at, hi - lo, sources)
+    return bytes(out)
 
 
 def _write(fd: int, buffers: list[memoryview]) -> None:
@@ -115,7 +269,7 @@ def _blob(path: str) -> Blob:
     """
     blob = Blob()
     blob._p_blob_uncommitted = path
-    weakref.finalize(blob, _unlink, path)
+    weakref.finalize(blob, _unlink, path, os.getpid())
     return blob
 
 
@@ -127,16 +281,25 @@ def _damaged(path: str, what: str) -> DamagedSegmentError:
     )
 
 
-def _unlink(path: str) -> None:
-    """Remove the file of an aborted transaction; a committed one has moved away."""
+def _unlink(path: str, pid: int | None = None) -> None:
+    """Remove the file of an aborted transaction; a committed one has moved away, a forked child's is the parent's."""
+    if pid not in (None, os.getpid()):
+        return
     with contextlib.suppress(OSError):
         Path(path).unlink()
 
 
-def _full(folder: str, pages: list[Interval], error: OSError) -> StorageFullError:
-    needed = sum(hi - lo for lo, hi in pages) * PAGE
-    return StorageFullError(
-        error.errno,
-        f"no room for {needed:,} bytes of array data in {folder} ({os.strerror(error.errno or 0)}): free space there "
-        "and commit again, or abort; what was committed is untouched",
-    )
+@contextlib.contextmanager
+def _room_for(pages: list[Interval], folder: str) -> Iterator[None]:
+    """Raise the refusal of a disk or a quota as `StorageFullError`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        needed = sum(hi - lo for lo, hi in pages) * PAGE
+        raise StorageFullError(
+            error.errno,
+            f"no room for {needed:,} bytes of array data in {folder} ({os.strerror(error.errno or 0)}): free space "
+            "there and commit again, or abort; what was committed is untouched",
+        ) from error

@@ -18,7 +18,8 @@ from ZODB.Connection import TransactionMetaData
 from ZODB.POSException import ConflictError, ConnectionStateError, POSKeyError
 from ZODB.utils import z64
 
-from wendelin.storage.arrays.owner import ArrayOwner, refuse_savepoint
+from wendelin.storage.arrays.owner import ArrayOwner
+from wendelin.storage.arrays.savepoints import ArraySavepoint
 from wendelin.storage.folder import Folder
 
 
@@ -34,6 +35,8 @@ class Connection(ZODB.Connection.Connection):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.arrays = ArrayOwner(self)
+        self.saving = False  # within a savepoint
+        self._in_commit = False
 
     def open(self, *args: Any, **options: Any) -> None:
         """Called by the database when the connection leaves its pool."""
@@ -96,10 +99,35 @@ class Connection(ZODB.Connection.Connection):
                         del obj._p_oid
             raise
 
+    def commit(self, transaction: Any) -> None:
+        """Store the transaction's objects; what was saved for savepoints is stored with them."""
+        self._in_commit = True
+        try:
+            super().commit(transaction)
+        finally:
+            self._in_commit = False
+
     def savepoint(self) -> Any:
-        """Savepoints of objects; refused while array views hold changes, which they could not take back yet."""
-        refuse_savepoint(bool(self.arrays.uncommitted()))
-        return super().savepoint()
+        """A savepoint of objects and of arrays, new ones too."""
+        if self._in_commit:
+            return super().savepoint()
+        self.saving = True
+        try:
+            objects = super().savepoint()
+        finally:
+            self.saving = False
+        return _Savepoint(objects, ArraySavepoint(self.arrays))
+
+
+class _Savepoint:
+    """A savepoint of a connection's objects and of its arrays."""
+
+    def __init__(self, objects: Any, arrays: ArraySavepoint) -> None:
+        self._objects, self._arrays = objects, arrays
+
+    def rollback(self) -> None:
+        self._objects.rollback()
+        self._arrays.rollback()
 
 
 class _Remembering:

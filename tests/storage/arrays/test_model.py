@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +41,20 @@ class Client:
         self.manager = transaction.TransactionManager()
         self.connection = db.open(self.manager)
         self.view: np.ndarray | None = None
+        self.saved: tuple[Any, np.ndarray, Did] | None = None
 
     @property
     def array(self) -> ZBigArray:
         found: ZBigArray = self.connection.root()["a"]
         return found
+
+
+@dataclass(frozen=True)
+class Did:
+    """What a transaction did so far."""
+
+    resized: bool = False
+    wrote: bool = False  # in place, that is below the length it began with
 
 
 class Arrays(RuleBasedStateMachine):
@@ -58,6 +69,8 @@ class Arrays(RuleBasedStateMachine):
         first.connection.root()["a"] = ZBigArray((LENGTH,), "i8", blksize=BLOCK)
         first.manager.commit()
         self.committed = np.zeros(LENGTH, "i8")
+        self.did = [Did(), Did()]
+        self.others = [Did(), Did()]  # what commits since i began have done
         self.clients[1].manager.begin()
         self.model = [self.committed.copy(), self.committed.copy()]
         self.snapshots = [self.committed.copy(), self.committed.copy()]
@@ -80,6 +93,11 @@ class Arrays(RuleBasedStateMachine):
         stop = min(lo + n, len(model), len(target))
         target[lo:stop] = self.value
         model[lo:stop] = self.value
+        if lo < min(stop, len(self.snapshots[who])):
+            self.note(who, wrote=True)
+
+    def note(self, who: int, **did: bool) -> None:
+        self.did[who] = dataclasses.replace(self.did[who], **did)
 
     @rule(who=st.integers(0, 1))
     def take_view(self, who: int) -> None:
@@ -96,6 +114,8 @@ class Arrays(RuleBasedStateMachine):
     @rule(who=st.integers(0, 1), length=positions)
     def resize(self, who: int, length: int) -> None:
         self.clients[who].view = None
+        if length != len(self.model[who]):
+            self.note(who, resized=True)
         self.clients[who].array.resize(length)
         kept = self.model[who][:length]
         self.model[who] = np.concatenate([kept, np.zeros(length - len(kept), "i8")])
@@ -107,17 +127,42 @@ class Arrays(RuleBasedStateMachine):
         self.model[who] = np.concatenate([self.model[who], np.full(n, self.value)])
 
     @rule(who=st.integers(0, 1))
+    def savepoint(self, who: int) -> None:
+        client = self.clients[who]
+        client.saved = (client.manager.savepoint(), self.model[who].copy(), self.did[who])
+
+    @precondition(lambda self: hasattr(self, "clients") and any(client.saved for client in self.clients))
+    @rule(who=st.integers(0, 1))
+    def rollback(self, who: int) -> None:
+        client = self.clients[who]
+        if client.saved is None:
+            return
+        savepoint, model, did = client.saved
+        savepoint.rollback()
+        self.model[who] = model.copy()
+        self.did[who] = did
+        client.view = None
+
+    @rule(who=st.integers(0, 1))
+    def spill(self, who: int) -> None:
+        for memory in self.clients[who].connection.arrays._memories.values():
+            memory.spill()
+
+    @rule(who=st.integers(0, 1))
     def commit(self, who: int) -> None:
         client = self.clients[who]
-        mine, before = self.model[who], self.snapshots[who]
+        mine, before, did = self.model[who], self.snapshots[who], self.did[who]
         try:
             client.manager.commit()
         except ConflictError:
             assert self.commits > self.seen[who], "a conflict without another's commit"
+            assert did.resized or did.wrote or self.others[who].resized, "appends merge always"
             client.manager.abort()
         else:
             self.commits += 1
-            self.committed = merged(before, self.committed, mine)
+            self.committed = merged(before, self.committed, mine, did, self.others[who])
+            other = 1 - who
+            self.others[other] = Did(self.others[other].resized or did.resized, self.others[other].wrote or did.wrote)
         self.begin(who)
 
     @rule(who=st.integers(0, 1))
@@ -130,6 +175,7 @@ class Arrays(RuleBasedStateMachine):
         self.model[who] = self.committed.copy()
         self.snapshots[who] = self.committed.copy()
         self.seen[who] = self.commits
+        self.did[who], self.others[who], self.clients[who].saved = Did(), Did(), None
         view = self.clients[who].view
         if view is not None:
             shown = min(len(view), len(self.committed))
@@ -148,29 +194,35 @@ class Arrays(RuleBasedStateMachine):
                 np.testing.assert_array_equal(client.view[:shown], model[:shown])
 
 
-def merged(before: np.ndarray, theirs: np.ndarray, mine: np.ndarray) -> np.ndarray:
-    """What a commit that did not conflict must leave: every block as whoever changed it left it."""
-    if len(theirs) == len(before) and np.array_equal(theirs, before):
-        return mine.copy()
-    if np.array_equal(mine, before):
-        return theirs.copy()
-    assert not (len(mine) != len(before) and len(theirs) != len(before)), "two resizes must conflict"
-    result = np.zeros(len(mine) if len(mine) != len(before) else len(theirs), "i8")
+def merged(before: np.ndarray, theirs: np.ndarray, mine: np.ndarray, did: Did, others: Did) -> np.ndarray:
+    """What a commit that did not conflict must leave: blocks as whoever changed them left them, appends in a row."""
+    assert not (did.resized and others.resized), "two resizes must conflict"
+    if did.resized:
+        return with_blocks_of(before, theirs, mine.copy(), unless=mine)
+    result = with_blocks_of(before, mine[: len(before)], theirs.copy())
+    return np.concatenate([result, mine[len(before) :]])
+
+
+def with_blocks_of(before: np.ndarray, changed: np.ndarray, result: np.ndarray, unless: Any = None) -> np.ndarray:
+    """`result` with the blocks in which `changed` differs from `before`, unless another did change them too."""
     step = BLOCK // 8
     for lo in range(0, len(result), step):
         block = slice(lo, lo + step)
-        old, ours = before[block], mine[block]
-        longest = max(len(old), len(ours))  # what a resize cut off or added reads as zeros
-        changed = not np.array_equal(np.pad(old, (0, longest - len(old))), np.pad(ours, (0, longest - len(ours))))
-        result_block = ours if changed else theirs[block]
-        result[block][: len(result_block)] = result_block[: len(result[block])]
+        if differs(before[block], changed[block]) and (unless is None or not differs(before[block], unless[block])):
+            n = min(len(result[block]), len(changed[block]))
+            result[block][:n] = changed[block][:n]
     return result
+
+
+def differs(a: np.ndarray, b: np.ndarray) -> bool:
+    n = max(len(a), len(b))  # what a resize cut off or added reads as zeros
+    return not np.array_equal(np.pad(a, (0, n - len(a))), np.pad(b, (0, n - len(b))))
 
 
 @pytest.mark.parametrize("folds_early", [False, True])
 def test_arrays_behave_like_numpy_under_transactions(monkeypatch, folds_early, detector):
     if folds_early:
-        monkeypatch.setattr(extents, "RECENT_RUNS", 4)
+        monkeypatch.setattr(extents, "LOG_ENTRIES", 4)
         monkeypatch.setattr(extents, "CHUNK_RUNS", 4)
     run_state_machine_as_test(
         Arrays,

@@ -1,0 +1,243 @@
+"""How two transactions that changed one array become one: the conflict resolution of `Extents`.
+
+States are plain values, but for references, which are of whatever kind the storage gives: only their `oid` is looked
+at. What two transactions did is read from the *log* of entries, each written by one transaction:
+
+* Writers of different blocks merge; of the same block, or of a block that the other freed, the later one conflicts.
+* Appends merge always: the pieces of the later one go behind those of the earlier.
+* *Sealing* (appended bytes become runs) and *folding* (old entries move into the base) change where bytes are found,
+  not what they are. When both did it, the later one's is dropped, or it conflicts when it also wrote there.
+* *Moving* (bytes are stored elsewhere, the same ones) gives way to whatever the other transaction did there.
+* Changes of the shape other than appends merge with writes, and conflict with appends and with each other.
+* A state that was taken back by `undo` is no history that can be merged with: it conflicts.
+
+A ZEO server imports this module to resolve conflicts: it needs nothing but `persistent`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, NoReturn
+
+from ZODB.POSException import ConflictError
+
+from wendelin.storage.arrays import tail
+from wendelin.storage.arrays.runs import HIDDEN, HOLE, Interval, Run, intersects, paint, touched_blocks, union
+
+#: Kinds of entries: what a program changed; bytes of the tail that got their fixed place; bytes that were moved.
+WRITE, SEAL, MOVE = 0, 1, 2
+
+#: (number, token, kind, runs): one transaction's changes. Numbers count, tokens are random.
+Entry = tuple[int, int, int, list[Run]]
+
+#: (number of the last entry, blocks written, blocks sealed): what entries that were folded had touched.
+Passed = tuple[int, list[Interval], list[Interval]]
+
+#: Intervals that one summary of folded entries keeps at most; beyond, the nearest ones are joined.
+MOST_INTERVALS = 32
+
+State = dict[str, Any]
+
+
+def upgraded(state: State) -> State:
+    """A state of any version as one of today. Issue 2 kept one list of runs and neither log nor tail."""
+    if "entries" in state:
+        return state
+    recent = state["recent"]
+    return {
+        "pages_per_block": state["pages_per_block"],
+        "number": 1 if recent else 0,
+        "entries": [(1, 0, WRITE, recent)] if recent else [],
+        "passed": [],
+        "segments": state["segments"],
+        "base": state["base"],
+        "tail": [],
+        "sealed": None,
+        "rows": None,
+        "shaped": 0,
+        "reshaped": False,
+    }
+
+
+def resolve(old: State, committed: State, new: State) -> State:
+    """Merge what `new` did since `old` into `committed`; ConflictError where that has no meaning."""
+    old, committed, new = upgraded(old), upgraded(committed), upgraded(new)
+    _refuse_other_histories(old, committed, new)
+    _refuse_two_shapes(old, committed, new)
+    ours = _entries_since(old, new)
+    written, ends = _touched_since(old, committed, new["pages_per_block"])
+    _refuse_same_blocks(written, ends, ours, new["pages_per_block"])
+    size = new["pages_per_block"]
+    ours = [entry for entry in ours if not _meets(union([*written, *ends]), [entry], MOVE, size)]
+    sealed = _sealed(old, new)
+    if sealed and (_sealed(old, committed) or _meets(written, ours, SEAL, new["pages_per_block"])):
+        ours, sealed = _without_sealing(ours), False
+    folded = _oid(committed["base"]) == _oid(old["base"]) != _oid(new["base"])
+    result = {**committed, **({name: new[name] for name in ("base", "passed")} if folded else {})}
+    merged = _unfolded(result["passed"], committed["entries"])
+    for number, (_, token, kind, runs) in enumerate(ours, committed["number"] + 1):
+        merged.append((number, token, kind, runs))
+    result["entries"], result["number"] = merged, committed["number"] + len(ours)
+    _merge_tails(result, old, committed, new, sealed)
+    result["segments"] = named(merged, result["tail"], {**committed["segments"], **new["segments"]})
+    return result
+
+
+def _merge_tails(result: State, old: State, committed: State, new: State, sealed: bool) -> None:
+    if new["shaped"] != old["shaped"]:
+        result.update({name: new[name] for name in ("tail", "sealed", "rows", "shaped")})
+        return
+    appended = new["tail"]
+    if old["sealed"] is not None:
+        appended = tail.trimmed(appended, _end(old) - new["sealed"])
+    pieces = committed["tail"]
+    if sealed:
+        pieces = tail.trimmed(pieces, new["sealed"] - old["sealed"])
+        result["sealed"] = new["sealed"]
+    elif committed["sealed"] is None:
+        result["sealed"] = new["sealed"]
+    result["tail"] = [*pieces, *appended]
+    result["rows"] = _rows(old["rows"], committed["rows"], new["rows"])
+
+
+def _rows(old: int | None, committed: int | None, new: int | None) -> int | None:
+    if old is None and committed is not None and new is not None:
+        _conflict("both transactions were the first to append to an array of an earlier version")
+    if committed is None or new is None:
+        return new if committed is None else committed
+    return committed + new - (old or 0)
+
+
+def _end(state: State) -> int:
+    return int(state["sealed"] or 0) + tail.length(state["tail"])
+
+
+def named(entries: list[Entry], pieces: list[tail.Piece], segments: dict[int, Any]) -> dict[int, Any]:
+    """Of `segments` those that entries or pieces name."""
+    numbers = {run[2] for _, _, _, runs in entries for run in runs} | {piece[0] for piece in pieces}
+    return {number: segments[number] for number in numbers if number not in (HOLE, HIDDEN)}
+
+
+def summary(passed: list[Passed], entries: list[Entry], pages_per_block: int) -> list[Passed]:
+    """`passed` with the entries that are folded now; the older, the coarser, so that it stays short."""
+    out = list(passed)
+    for number, _, kind, runs in entries:
+        blocks = touched_blocks(runs, pages_per_block)
+        out.append((number, blocks if kind == WRITE else [], blocks if kind == SEAL else []))
+    position, size = len(out), 1
+    coarser: list[Passed] = []
+    while position > 0:
+        some = out[max(position - size, 0) : position]
+        coarser.append((some[-1][0], _few(b for _, b, _ in some), _few(b for _, _, b in some)))
+        position -= size
+        size = size if len(coarser) < 16 else 2 * size
+    return coarser[::-1]
+
+
+def _few(lists: Any) -> list[Interval]:
+    joined = union(interval for intervals in lists for interval in intervals)
+    if len(joined) <= MOST_INTERVALS:
+        return joined
+    widths = sorted((b[0] - a[1] for a, b in itertools.pairwise(joined)), reverse=True)
+    kept = widths[MOST_INTERVALS - 2]
+    out = [joined[0]]
+    for interval in joined[1:]:
+        if interval[0] - out[-1][1] > kept:
+            out.append(interval)
+        else:
+            out[-1] = (out[-1][0], interval[1])
+    return out
+
+
+def _refuse_other_histories(old: State, committed: State, new: State) -> None:
+    for state, whose in ((committed, "the other"), (new, "this")):
+        if state["number"] < old["number"]:
+            _conflict(f"{whose} transaction undid an earlier one")
+        known = {number: token for number, token, _, _ in state["entries"]}
+        for number, token, _, _ in old["entries"][-1:]:
+            if known.get(number, token) != token:
+                _conflict("an earlier transaction was undone meanwhile")
+        if state["shaped"] == old["shaped"] and not _sealed(old, state) and _lacks(state["tail"], old["tail"]):
+            _conflict("an append was undone meanwhile")
+
+
+def _lacks(pieces: list[tail.Piece], first: list[tail.Piece]) -> bool:
+    return pieces[: len(first)] != first
+
+
+def _refuse_two_shapes(old: State, committed: State, new: State) -> None:
+    we, they = new["shaped"] != old["shaped"], committed["shaped"] != old["shaped"]
+    if we and they:
+        _conflict("both transactions changed the shape")
+    if we and (_grown(old, committed) or _sealed(old, committed)):
+        _conflict("rows were appended while this transaction changed the shape")
+    if they and (_grown(old, new) or _sealed(old, new)):
+        _conflict("the shape was changed while this transaction appended rows")
+
+
+def _grown(old: State, state: State) -> bool:
+    return bool(state["rows"] != old["rows"]) or (old["sealed"] is not None and _end(state) != _end(old))
+
+
+def _refuse_same_blocks(written: list[Interval], ends: list[Interval], ours: list[Entry], pages_per_block: int) -> None:
+    if _meets(written, ours, WRITE, pages_per_block):
+        _conflict("both transactions wrote the same block")
+    if _meets(ends, ours, WRITE, pages_per_block):
+        _conflict("the other transaction appended to a block that this one wrote")
+
+
+def _meets(blocks: list[Interval], entries: list[Entry], kind: int, pages_per_block: int) -> bool:
+    return any(intersects(blocks, touched_blocks(runs, pages_per_block)) for _, _, k, runs in entries if k == kind)
+
+
+def _touched_since(old: State, state: State, pages_per_block: int) -> tuple[list[Interval], list[Interval]]:
+    """Blocks that `state` has written, and those it has sealed, since `old`. Rather too many than too few."""
+    written: list[Interval] = []
+    sealed: list[Interval] = []
+    for number, blocks, ends in state["passed"]:
+        if number > old["number"]:
+            written += blocks
+            sealed += ends
+    for _, _, kind, runs in _entries_since(old, state):
+        if kind != MOVE:
+            (written if kind == WRITE else sealed).extend(touched_blocks(runs, pages_per_block))
+    return union(written), union(sealed)
+
+
+def _entries_since(old: State, state: State) -> list[Entry]:
+    return [entry for entry in state["entries"] if entry[0] > old["number"]]
+
+
+def _sealed(old: State, state: State) -> bool:
+    """Whether `state` gave bytes of the old tail, or of a later one, their fixed place."""
+    return old["sealed"] is not None and state["sealed"] != old["sealed"]
+
+
+def _without_sealing(ours: list[Entry]) -> list[Entry]:
+    """Our entries without the sealing, which is left to another transaction; a conflict if we also wrote there."""
+    zones = [touched_blocks(runs, 1) for _, _, kind, runs in ours if kind == SEAL]
+    if any(_meets(zone, ours, WRITE, 1) for zone in zones):
+        _conflict("the other transaction appended to the rows that this one wrote")
+    return [entry for entry in ours if entry[2] != SEAL]
+
+
+def _unfolded(passed: list[Passed], entries: list[Entry]) -> list[Entry]:
+    last = passed[-1][0] if passed else -1
+    return [entry for entry in entries if entry[0] > last]
+
+
+def _conflict(why: str) -> NoReturn:
+    raise ConflictError(f"{why}: retry the transaction")
+
+
+def _oid(reference: Any) -> Any:
+    """What identifies a persistent reference: of an object its `_p_oid`, of a resolver's reference its `oid`."""
+    return None if reference is None else getattr(reference, "oid", None) or reference._p_oid
+
+
+def painted(entries: list[Entry]) -> list[Run]:
+    """What the log says, the later entries over the earlier ones."""
+    runs: list[Run] = []
+    for _, _, _, more in entries:
+        runs = paint(runs, more)
+    return runs

@@ -1,0 +1,52 @@
+"""Array data inside database objects: `Pages`, some bytes; `Chunks`, a large segment as many `Pages`.
+
+Tiny changes are stored as `Pages`, beside the extent map and in the same write: a blob would cost a file and two
+directories more. `Chunks` serve storages that have no blobs. Both are immutable once stored.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from persistent import Persistent
+
+#: Bytes of one chunk. Part of no format: each segment says its own.
+CHUNK = 1 << 20
+
+
+class Pages(Persistent):
+    """Some bytes of an array. They may still lie in a file when they are stored, and are never all in memory then."""
+
+    data: bytes
+
+    def __init__(self, data: bytes | None = None, *, fd: int = -1, offset: int = 0, nbytes: int = 0) -> None:
+        if data is not None:
+            self.data = data
+        else:
+            self._v_file = (fd, offset, nbytes)
+
+    def __getstate__(self) -> Any:
+        file = self.__dict__.get("_v_file")
+        if file is None:
+            return super().__getstate__()
+        fd, offset, nbytes = file
+        return {"data": os.pread(fd, nbytes, offset)}
+
+    def forget_file(self) -> None:
+        """Now that it is stored: read from the database from now on."""
+        if self.__dict__.pop("_v_file", None) is not None:
+            self._p_deactivate()
+
+
+class Chunks(Persistent):
+    """A segment of `nbytes` in `parts` of `size` bytes, the last one maybe shorter."""
+
+    def __init__(self, nbytes: int, size: int, parts: list[Pages]) -> None:
+        self.nbytes = nbytes
+        self.size = size
+        self.parts = parts
+
+
+for _class in (Pages, Chunks):
+    _class.__module__ = "wendelin"  # the stored name; see wendelin/__init__.py
