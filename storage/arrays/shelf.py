@@ -71,7 +71,7 @@ class Shelf:
     def find(self, key: str, nbytes: int) -> int | None:
         """A read-only descriptor of the file of `key`, now the most recently used; None when it is not there.
 
-        One of another size is removed.
+        One of another size is removed. Paths are text: making a `Path` would take as long as opening the file.
         """
         path = self.path(key)
         try:
@@ -135,7 +135,7 @@ class Shelf:
     def written_at(self, key: str) -> float:
         """When (as `time.time`) the one who fetches `key` last wrote; 0.0 when nobody does."""
         try:
-            return os.stat(self._prefix + key + _PART).st_mtime  # noqa: PTH116
+            return os.stat(self._prefix + key + _PART).st_mtime  # noqa: PTH116  paths are text here: see `find`
         except FileNotFoundError:
             return 0.0
 
@@ -149,7 +149,7 @@ class Shelf:
             books.bytes += nbytes
             self._write(lock, books)
             _touch(part)
-            os.rename(part, self.path(key))  # noqa: PTH104
+            os.rename(part, self.path(key))  # noqa: PTH104  paths are text here: see `find`
             if books.bytes > self.limit:
                 self._evict(books, keep=key)
 
@@ -232,7 +232,7 @@ def free_bytes(folder: Path) -> int:
 def unlink(path: str) -> None:
     """Remove a file, if it is there: whoever has it mapped keeps it."""
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)  # noqa: PTH108
+        os.unlink(path)  # noqa: PTH108  a Path for each file of a large folder costs more
 
 
 def _unlink_leftover(path: str) -> None:
