@@ -14,16 +14,13 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from persistent import Persistent
 
 from wendelin.storage.arrays import blockwise, unstored
-from wendelin.storage.arrays.extents import PAGE, Extents
+from wendelin.storage.arrays.extents import END, PAGE, Extents
 from wendelin.storage.arrays.layout import Order, Shape, checked_dtype, checked_shape, human, strides, without
 from wendelin.storage.arrays.memory import ArrayMemory
 from wendelin.storage.errors import ForeignConnectionError, ForkedConnectionError
 
 #: Bytes of a block by default: the unit in which concurrent writers conflict.
 BLOCK = 2 << 20
-
-#: A page behind the end of every array.
-_NO_PAGE = 1 << 50
 
 
 class ZBigArray(Persistent, NDArrayOperatorsMixin):
@@ -291,7 +288,7 @@ class ZBigArray(Persistent, NDArrayOperatorsMixin):
         """Before growing: what another transaction wrote behind the end while this one cut it off must not show."""
         if nbytes % PAGE:
             memory.ensure(nbytes, nbytes + 1, self._extents)
-        if self._extents.lookup(-(-nbytes // PAGE), _NO_PAGE)[0] or memory.tail_is_written(nbytes):
+        if self._extents.lookup(-(-nbytes // PAGE), END)[0] or memory.tail_is_written(nbytes):
             self._cut(memory, nbytes)
 
     def _cut(self, memory: ArrayMemory, nbytes: int) -> None:
@@ -299,7 +296,7 @@ class ZBigArray(Persistent, NDArrayOperatorsMixin):
             memory.ensure(nbytes, nbytes + 1, self._extents)
             memory.handed_out = True
         memory.truncate(nbytes)
-        self._extents.free(-(-nbytes // PAGE), _NO_PAGE)
+        self._extents.cut(nbytes)
 
     @property
     def _major(self) -> int:

@@ -184,6 +184,14 @@ class Extents(Persistent):
         if self.lookup(lo, hi)[0]:
             self.write([(lo, hi - lo, HOLE, 0)], {})
 
+    def cut(self, nbytes: int) -> None:
+        """Forget all bytes from `nbytes` on."""
+        if self.sealed is not None and self.stored is not None and nbytes < self.stored:
+            self.tail = tail.cut(self.tail, nbytes - self.sealed)
+            self.sealed = min(self.sealed, nbytes)
+            self._name({})
+        self.free(-(-nbytes // PAGE), END)
+
     def settle(self, nbytes: int) -> None:
         """Note that all of the array, `nbytes`, is stored in runs: there is no tail any more."""
         self.tail, self.sealed, self.reshaped = [], nbytes, False

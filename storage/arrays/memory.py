@@ -168,8 +168,8 @@ class ArrayMemory:
         self._map([run for run in changes if run[2] != HOLE], {**named, **self._own()})
         self._runs, self._spilled = runs, spilled
         self._sources = named
-        if not spilled:
-            self.draft, self.keeps_drafts = None, False
+        if not spilled and not self.keeps_drafts:
+            self.draft = None
         self.serial = None if extents._p_changed else extents._p_serial
 
     def _own(self) -> dict[int, Any]:
@@ -289,8 +289,8 @@ class ArrayMemory:
         if self.draft is not None:
             self._runs = paint(self._runs, self._spilled)
             self._sources[self.draft.number] = self.draft  # until `follow` brings the segment itself
-            self._spilled, self.draft, self.keeps_drafts = [], None, False
-        self.serial = None
+            self._spilled, self.draft = [], None
+        self.serial, self.keeps_drafts = None, False
 
     def revert(self) -> None:
         """Throw away what was written: stored bytes show again."""

@@ -59,6 +59,17 @@ def trimmed(tail: Sequence[Piece], nbytes: int) -> list[Piece]:
     return out
 
 
+def cut(tail: Sequence[Piece], nbytes: int) -> list[Piece]:
+    """The first `nbytes` bytes of a tail."""
+    out: list[Piece] = []
+    for segment, offset, size in tail:
+        if nbytes <= 0:
+            break
+        out.append((segment, offset, min(size, nbytes)))
+        nbytes -= size
+    return out
+
+
 def joined(tail: Sequence[Piece]) -> list[Piece]:
     """The same bytes in the fewest pieces."""
     out: list[Piece] = []
