@@ -61,12 +61,13 @@ def cmd_run(options: argparse.Namespace) -> int:
 
 
 def cmd_test(options: argparse.Namespace) -> int:
-    """lint, then pytest: everything, or with --fast the tier of seconds; after -- arguments for pytest"""
+    """lint, then pytest: everything, with --fast the tier of seconds, with --long that of hours; after -- for pytest"""
     prepare(tests=not options.fast)
     lint = run_lint()
     # The fast tier shares out its files; the whole one runs in a row, so that servers and browsers get their time.
     both_cores = ["-n", str(min(2, os.cpu_count() or 1)), "--dist", "loadfile", "-q"]
-    tier = [*both_cores, "-m", "not slow and not browser"] if options.fast else []
+    fast = [*both_cores, "-m", "not slow and not browser and not long"]
+    tier = fast if options.fast else ["-m", "long"] if options.long else []
     tests = python("-m", "pytest", *tier, *[part for part in options.rest if part != "--"])
     if lint:
         print("The tests' own result is above; lint failed before them.")
@@ -168,7 +169,9 @@ def parser() -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=function.__doc__)
         sub.set_defaults(function=function)
         if name == "test":
-            sub.add_argument("--fast", action="store_true", help="only the tier of seconds")
+            tiers = sub.add_mutually_exclusive_group()
+            tiers.add_argument("--fast", action="store_true", help="only the tier of seconds")
+            tiers.add_argument("--long", action="store_true", help="only the tier of hours: thousands of kills")
         if name == "clean":
             sub.add_argument("--all", action="store_true", help="also .venv and .tools")
     return top

@@ -77,6 +77,8 @@ class ZeoStorage(ClientStorage):
 
     def notify_disconnected(self) -> None:
         super().notify_disconnected()
+        # A server that died has forgotten which numbers it gave away: the next one gives them to others too.
+        del self._oids[:]
         self._is_read_only = self._asked_read_only
 
     def is_read_only(self) -> bool:

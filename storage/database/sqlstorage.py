@@ -8,14 +8,16 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from relstorage.adapters.interfaces import UnableToAcquireLockError
 from relstorage.blobhelper.shared import SharedBlobHelper
 from relstorage.storage import RelStorage
-from ZODB.POSException import ConflictError
+from transaction.interfaces import TransientError
+from ZODB.POSException import ConflictError, StorageError
 
 from wendelin.storage.database.durable import Directories, sync_blob_folder, sync_file, sync_new_folder
 from wendelin.storage.database.refusals import resource_error, translated
@@ -32,12 +34,24 @@ class CommitLockedError(DatabaseLockedError, ConflictError):
     __str__ = ConflictError.__str__
 
 
+class SqlServerGone(ServerGoneError, StorageError, TransientError):
+    """`ServerGoneError` for those who know RelStorage: it is a storage's error, and the next transaction may work."""
+
+
 class SqlStorage(RelStorage):
     """`RelStorage` for PostgreSQL and sqlite3."""
 
+    def poll_invalidations(self) -> Any:
+        with self._connected("when it was asked for news", "It comes back by itself: begin a new transaction later"):
+            return super().poll_invalidations()
+
+    def tpc_begin(self, transaction: Any, tid: bytes | None = None, status: str = " ") -> Any:
+        with self._connected(*_LOST):
+            return super().tpc_begin(transaction, tid, status)
+
     def tpc_vote(self, transaction: Any) -> Any:
         try:
-            with translated(Path(self._options.blob_dir)):
+            with translated(Path(self._options.blob_dir)), self._connected(*_LOST):
                 return super().tpc_vote(transaction)
         except UnableToAcquireLockError as error:
             raise self._locked(error) from error
@@ -45,14 +59,21 @@ class SqlStorage(RelStorage):
             raise self._refused(error) from error
 
     def tpc_finish(self, transaction: Any, f: Any = None) -> Any:
-        try:
+        with self._connected(
+            "during a commit, which may have succeeded or not: look before you repeat it",
+            "A client that is stopped between vote and finish for longer than the transaction_timeout of its URL loses "
+            "its transaction, so that others can go on",
+        ):
             return super().tpc_finish(transaction, f)
+
+    @contextmanager
+    def _connected(self, when: str, advice: str) -> Iterator[None]:
+        try:
+            yield
         except self._adapter.driver.disconnected_exceptions as error:
-            raise ServerGoneError(
-                f"the connection to {self.getName()} broke during a commit, which may have succeeded "
-                "or not: look before you repeat it. A client that is stopped between vote and finish for longer than "
-                "the transaction_timeout of its URL loses its transaction, so that others can go on"
-            ) from error
+            if isinstance(error, sqlite3.Error):
+                raise
+            raise SqlServerGone(f"the connection to {self.getName()} broke {when}. {advice}") from error
 
     def _locked(self, error: Exception) -> CommitLockedError:
         who = holder(Path(self._options.blob_dir).parent / "main.sqlite3-shm")
@@ -66,6 +87,9 @@ class SqlStorage(RelStorage):
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
             return resource_error(Path(self._options.blob_dir).parent, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
         return error
+
+
+_LOST = ("during this transaction, which is lost", "Abort it and run it again")
 
 
 class DurableBlobs(SharedBlobHelper):

@@ -1,12 +1,26 @@
-"""kill -9 at any moment of a commit, and power failures, leave the last committed state."""
+"""kill -9 at any moment of a commit, and power failures, leave what was acknowledged, whole.
+
+Dozens of kills here; thousands in the long tier: `python3 bootstrap.py test --long`, or, with a seed of one's own,
+`python -m tests.torture local --rounds 1000 --seed 7`.
+"""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.torture.crash import SABOTAGES, torture
+from tests.torture.powerloss import Recorder, lose_unsynced
+from wendelin.storage.database.durable import Directories
+from wendelin.storage.database.files import FolderStorage
+
+ROOT = Path(__file__).resolve().parents[2]
+KINDS = ["local", "wire", "sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)]
 
 
 @pytest.mark.slow
@@ -23,3 +37,156 @@ def test_killed_writers_leave_the_last_committed_state(tmp_path: Path, seed: int
 @pytest.mark.parametrize("sabotage", SABOTAGES)
 def test_the_torture_notices_when_a_part_of_the_commit_is_taken_out(tmp_path: Path, sabotage: str) -> None:
     assert torture(tmp_path, rounds=100, seed=1, sabotage=sabotage).violations
+
+
+def cluster(tmp_path: Path, *arguments: str, patience: float = 200) -> dict[str, Any]:
+    """Run the torture of several processes, in an interpreter of its own, whose forks have no threads to lose."""
+    log = tmp_path / "log.json"
+    command = [sys.executable, "-m", "tests.torture", *arguments, "--json", str(log)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=patience, check=False)
+    assert log.exists(), done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(log.read_text())
+    violations = [kill for kill in found["kills"] if kill["violation"]]
+    assert done.returncode == bool(violations)
+    return found | {"violations": violations, "text": done.stdout}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_several_processes_are_killed_and_nothing_that_was_acknowledged_is_lost(tmp_path: Path, kind: str) -> None:
+    found = cluster(tmp_path, kind, "--rounds", "25", "--seed", "1")
+    assert not found["violations"], found["text"]
+    assert len(found["kills"]) == 25
+    assert found["inside_commit"] >= 1 / 3, found["text"]
+    victims = {kill["victim"].partition("-")[0] for kill in found["kills"]}
+    assert {"writer", "appender"} <= victims, found["text"]
+    assert "server" in victims or kind == "sqlite", found["text"]
+    assert "power" in victims or kind == "postgresql", found["text"]
+    assert all(found["acknowledged"][name] > 3 for name in ("writer-0", "writer-1", "appender-0", "appender-1"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "sabotage"),
+    [
+        ("local", "fsync"),
+        ("local", "directory fsync"),
+        ("local", "vote"),
+        ("wire", "fsync"),
+        ("wire", "directory fsync"),
+        ("sqlite", "fsync"),
+        ("sqlite", "directory fsync"),
+        pytest.param("postgresql", "fsync", marks=pytest.mark.postgresql),
+    ],
+)
+def test_the_cluster_notices_when_a_part_of_the_commit_is_taken_out(tmp_path: Path, kind: str, sabotage: str) -> None:
+    assert cluster(tmp_path, kind, "--rounds", "60", "--seed", "1", "--sabotage", sabotage)["violations"]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", [11, 12])
+def test_a_thousand_kills(tmp_path: Path, kind: str, seed: int) -> None:
+    found = cluster(tmp_path, kind, "--rounds", "1000", "--seed", str(seed), patience=7000)
+    assert not found["violations"], found["text"]
+    assert len(found["kills"]) == 1000
+    assert found["inside_commit"] >= 1 / 3
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+def test_a_thousand_killed_writers(tmp_path: Path) -> None:
+    log = torture(tmp_path, rounds=1000, seed=13)
+    assert not log.violations, log
+
+
+IN_A_FRESH_PROCESS = """
+import sys
+from pathlib import Path
+import ZODB.FileStorage
+from tests.torture.powerloss import Recorder
+from wendelin.storage.database.files import FolderStorage, open_folder
+place = Path(sys.argv[1])
+Recorder(place / "journal").install()
+"""
+
+
+def in_a_fresh_process(place: Path, code: str) -> None:
+    """Run code whose syncs are noted, and which ends as a killed process does."""
+    command = [sys.executable, "-c", IN_A_FRESH_PROCESS + code + "\nimport os; os._exit(0)", str(place)]
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
+def test_a_new_database_survives_a_power_failure_with_its_first_commit(tmp_path: Path) -> None:
+    """The folder, those above it that were made with it, and what ZODB makes in it."""
+    state = tmp_path / "state"
+    state.mkdir()
+    in_a_fresh_process(tmp_path, "open_folder(place / 'state/new/deep/plant', with_root=True)")
+    lose_unsynced(state, tmp_path / "journal")
+    folder = state / "new" / "deep" / "plant"
+    assert (folder / "blobs" / ".layout").read_text() == "bushy"
+    storage = FolderStorage(folder)
+    assert storage.lastTransaction() != bytes(8)
+    storage.close()
+
+
+@pytest.mark.parametrize("moment", ["at its end", "before the new file is in place"])
+def test_packing_survives_a_power_failure(tmp_path: Path, moment: str) -> None:
+    """ZODB syncs neither the packed file nor the directory in which it takes the place of the old one."""
+    state = tmp_path / "state"
+    state.mkdir()
+    stop = "FolderStorage._initIndex = lambda *_: os._exit(0)" if moment.startswith("before") else ""
+    in_a_fresh_process(
+        tmp_path,
+        "import os, time, transaction\n"
+        "from wendelin.storage.database.connection import DB\n"
+        "db = DB(open_folder(place / 'state/plant', with_root=True))\n"
+        "root = db.open().root()\n"
+        "for n in range(5):\n"
+        "    root['n'] = n\n"
+        "    transaction.commit()\n"
+        f"{stop}\n"
+        "db.pack(time.time() + 1)\n",
+    )
+    lose_unsynced(state, tmp_path / "journal")
+    in_a_fresh_process(
+        tmp_path,
+        "from wendelin.storage.database.connection import DB\n"
+        "assert DB(open_folder(place / 'state/plant')).open().root()['n'] == 4",
+    )
+
+
+def test_directories_that_others_made_are_synced_too(tmp_path: Path) -> None:
+    """With a shared folder of blobs, a client makes the directory and the server has to sync it, up to the root."""
+    root = tmp_path / "blobs"
+    folder = root / "a" / "b" / "c"
+    folder.mkdir(parents=True)
+    recorder = Recorder(tmp_path / "journal")
+    directories = Directories(root)
+    synced: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("wendelin.storage.database.durable.sync_directory", lambda path: synced.append(path.name))
+        directories.sync(folder)
+        assert synced == ["c", "b", "a", "blobs"]
+    del recorder
+
+
+def test_what_was_moved_and_not_synced_is_back_where_it_was(tmp_path: Path) -> None:
+    """The model itself: a name that no sync saw is lost, a move that no sync saw is undone."""
+    state, journal = tmp_path / "state", tmp_path / "journal"
+    state.mkdir()
+    (state / "old").write_text("old")
+    recorder = Recorder(journal)
+    recorder.note_all(state)
+    (state / "old").rename(state / "moved")
+    (state / "new").write_text("new")
+    (state / "grown").write_text("x")
+    assert sorted(lose_unsynced(state, journal)) == [
+        f"entry {state}/grown",
+        f"entry {state}/moved",
+        f"entry {state}/new",
+        f"move of {state}/old to moved",
+    ]
+    assert [path.name for path in state.iterdir()] == ["old"]
+    assert (state / "old").read_text() == "old"

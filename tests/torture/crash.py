@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import transaction
 
-from tests.torture.powerloss import Recorder, lose_unsynced
+from tests.torture.powerloss import SKIPS, Recorder, lose_unsynced
 from wendelin import ZBigArray
 from wendelin.storage.database.connection import DB, Connection
 from wendelin.storage.database.durable import DurableFileStorage
@@ -160,15 +160,11 @@ class _Killer:
 
 
 def _writer(state: Path, report: Path, journal: Path, kill_at: int, last: int, sabotage: str) -> None:
-    skips = {
-        "fsync": lambda path: "/blobs" in path and not Path(path).is_dir(),
-        "directory fsync": lambda path: Path(path).is_dir(),
-    }
-    recorder = Recorder(journal, skips.get(sabotage, lambda path: False))
+    recorder = Recorder(journal, SKIPS.get(sabotage, lambda path: False))
     recorder.note_all(state)
     recorder.install()
     if sabotage == "vote":
-        DurableFileStorage.tpc_vote = lambda self, transaction: None
+        DurableFileStorage.tpc_vote = lambda self, transaction: None  # type: ignore[method-assign]
     manager = transaction.TransactionManager()
     db = _open(state)
     root = db.open(manager).root()
