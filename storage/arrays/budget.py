@@ -27,6 +27,8 @@ SHARE = 4
 LEAST = 16 << 20
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+
 _found: dict[str | None, int] = {}
 
 
@@ -56,6 +58,7 @@ def _cgroup_limits() -> Iterable[int]:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:
         return
+    roots: tuple[str, ...]
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if controllers == "":

@@ -52,7 +52,7 @@ class Copier:
             self.draft.add_bytes(segments.read(source, (offset + page) * PAGE, some * PAGE, sources))
         return start, length, self.draft.number, at
 
-    def range(self, lo: int, hi: int, runs: Iterable[Run], sources: dict[int, Any]) -> list[Run]:
+    def range(self, lo: int, hi: int, runs: list[Run], sources: dict[int, Any]) -> list[Run]:
         """Copy pages [lo, hi) as `runs` have them, one behind the other, holes left out."""
         return [
             self.copy(start, length, sources[number], offset, sources)

@@ -22,8 +22,20 @@ from typing import Any
 from persistent import Persistent
 
 from wendelin.storage.arrays import tail
-from wendelin.storage.arrays.merge import SEAL, WRITE, Entry, Passed, named, painted, resolve, summary, upgraded
-from wendelin.storage.arrays.runs import HOLE, PAGE, Interval, Run, clip, coalesce, hidden, paint
+from wendelin.storage.arrays.merge import (
+    SEAL,
+    WRITE,
+    Entry,
+    Passed,
+    named,
+    over,
+    packed,
+    painted,
+    resolve,
+    summary,
+    upgraded,
+)
+from wendelin.storage.arrays.runs import HOLE, PAGE, Interval, Run, clip, coalesce, hidden, paint, union
 from wendelin.storage.arrays.tail import Assembled, Piece
 
 #: Entries of the log from which on a commit folds them: the record is rewritten at each commit.
@@ -43,6 +55,7 @@ END = 1 << 50
 
 Segments = dict[int, Any]
 State = dict[str, Any]
+Mark = tuple[bytes | None, int, int, int | None, list[Piece]]
 
 
 def new_segment_number() -> int:
@@ -95,6 +108,7 @@ class Extents(Persistent):
 
     _p_changed: bool | None
     _v_painted: list[Run] | None
+    _v_laid: tuple[list[Run], Segments] | None
     _v_own: bytes
 
     def __init__(self, pages_per_block: int, rows: int | None = None) -> None:
@@ -112,6 +126,10 @@ class Extents(Persistent):
 
     def __setstate__(self, state: State) -> None:
         super().__setstate__(upgraded(state))
+
+    def __getstate__(self) -> State:
+        state = super().__getstate__()
+        return packed(state) if isinstance(state, dict) else state
 
     # -- reading
 
@@ -139,13 +157,42 @@ class Extents(Persistent):
         runs, segments = self.lookup(lo, hi)
         if not self.tail or self.sealed is None or hi * PAGE <= self.sealed:
             return runs, segments
-        first = self.sealed // PAGE
-        below, more = self.lookup(first, first + 1)
-        direct, assembled = tail.laid_out(self.sealed, self.tail, below)
+        laid, more = self._laid_out()
         segments.update(more)
-        segments.update({some.number: some for some in assembled})
-        over = sorted([*direct, *((some.start, some.pages, some.number, 0) for some in assembled)])
-        return paint(runs, clip(over, lo, hi)), segments
+        return paint(runs, clip(laid, lo, hi)), segments
+
+    def _laid_out(self) -> tuple[list[Run], Segments]:
+        """Runs of the tail's pages, and what they name; the page in which `sealed` lies needs what is below too."""
+        found = self.__dict__.get("_v_laid")
+        if found is None:
+            assert self.sealed is not None
+            first = self.sealed // PAGE
+            below, segments = self.lookup(first, first + 1)
+            direct, assembled = tail.laid_out(self.sealed, self.tail, below)
+            segments.update({some.number: some for some in assembled})
+            runs = sorted([*direct, *((some.start, some.pages, some.number, 0) for some in assembled)])
+            found = self._v_laid = (runs, segments)
+        return found
+
+    def mark(self) -> Mark:
+        """What `touched_since` compares this state with."""
+        last = self.entries[-1][:2] if self.entries else (self.number, 0)
+        return None if self.base is None else self.base._p_oid, *last, self.sealed, self.tail
+
+    def touched_since(self, mark: Mark | None) -> list[Interval] | None:
+        """Pages that may lie elsewhere than they did at `mark`; None when that is not known."""
+        if mark is None or mark[0] != (None if self.base is None else self.base._p_oid):
+            return None
+        _, number, token, sealed, pieces = mark
+        known = [entry for entry in self.entries if entry[0] <= number]
+        if known and known[-1][:2] != (number, token):
+            return None
+        pages = [(run[0], run[0] + run[1]) for entry in self.entries[len(known) :] for run in entry[3]]
+        if (self.sealed, self.tail) != (sealed, pieces):
+            same = self.sealed == sealed and sealed is not None and self.tail[: len(pieces)] == pieces
+            first = sealed + tail.length(pieces) if same and sealed is not None else min(sealed or 0, self.sealed or 0)
+            pages.append((first // PAGE, END))
+        return union(pages)
 
     @property
     def log(self) -> list[Run]:
@@ -162,9 +209,11 @@ class Extents(Persistent):
         self._v_own = self._p_serial  # the state that this transaction changes
         self.number += 1
         written = [(run[0], run[0] + run[1]) for run in runs]
+        log = over(self.log, runs)
         older = [(number, token, k, hidden(some, written)) for number, token, k, some in self.entries]
         self.entries = [*older, (self.number, new_segment_number(), kind, runs)]
         self._name(segments)
+        self._v_painted = log
 
     def append(self, pieces: list[Piece], segments: Segments) -> None:
         """Note that bytes were appended."""
@@ -229,7 +278,7 @@ class Extents(Persistent):
         self._name({})
 
     def _name(self, segments: Segments) -> None:
-        self._v_painted = None
+        self._v_painted = self._v_laid = None
         self.segments = named(self.entries, self.tail, {**self.segments, **segments})
 
     def _p_resolveConflict(self, old: State, committed: State, new: State) -> State:

@@ -20,9 +20,9 @@ import numpy.typing as npt
 from wendelin.storage.arrays import segments
 from wendelin.storage.arrays.addresses import Reservation, mappings_allowed
 from wendelin.storage.arrays.dirty import Detector, choose
-from wendelin.storage.arrays.extents import PAGE, Extents, Run
+from wendelin.storage.arrays.extents import PAGE, Extents, Mark, Run
 from wendelin.storage.arrays.local import LocalFiles, Place, scratch_folder
-from wendelin.storage.arrays.runs import HOLE, Interval, clip, difference, gaps, paint, subtract, union
+from wendelin.storage.arrays.runs import HOLE, Interval, clip, difference, gaps, paint, replaced, subtract, union
 from wendelin.storage.arrays.segments import Draft
 from wendelin.storage.errors import AddressSpaceError
 
@@ -86,6 +86,7 @@ class ArrayMemory:
         self._runs: list[Run] = []
         self._sources: dict[int, Any] = {}
         self._spilled: list[Run] = []
+        self._mark: Mark | None = None
         self._unsettled: list[Interval] = []  # stored by a commit, and not mapped from its segment yet
         _memories.add(self)
 
@@ -154,23 +155,38 @@ class ArrayMemory:
             self._settle()
 
     def _show(self, extents: Extents, spilled: list[Run]) -> None:
+        """Map what lies elsewhere now. What changes often is a few pages of many: only these are looked at."""
+        touched = extents.touched_since(self._mark)
+        if touched is None or spilled or self._spilled:
+            self._show_all(extents, spilled)
+        else:
+            for lo, hi in ((max(a, lo), min(b, hi)) for a, b in touched for lo, hi in self._mapped):
+                if lo < hi:
+                    runs, named = extents.layout(lo, hi)
+                    self._change(clip(self._runs, lo, hi), runs, named)
+                    self._runs = replaced(self._runs, lo, hi, runs)
+                    self._sources.update(named)
+        if not spilled and not self.keeps_drafts:
+            self.draft = None
+        self.serial = None if extents._p_changed else extents._p_serial
+        self._mark = None if extents._p_changed else extents.mark()
+
+    def _show_all(self, extents: Extents, spilled: list[Run]) -> None:
         runs: list[Run] = []
         named: dict[int, Any] = {}
         for lo, hi in self._mapped:
             some, segments_there = extents.layout(lo, hi)
             runs += some
             named.update(segments_there)
-        wanted = paint(runs, spilled)
-        changes = difference(paint(self._runs, self._spilled), wanted)
+        self._change(paint(self._runs, self._spilled), paint(runs, spilled), named)
+        self._runs, self._spilled, self._sources = runs, spilled, named
+
+    def _change(self, before: list[Run], after: list[Run], named: dict[int, Any]) -> None:
+        changes = difference(before, after)
         for start, length, segment, _ in changes:
             if segment == HOLE:
                 self._addresses.map_zeros(start * PAGE, length * PAGE)
         self._map([run for run in changes if run[2] != HOLE], {**named, **self._own()})
-        self._runs, self._spilled = runs, spilled
-        self._sources = named
-        if not spilled and not self.keeps_drafts:
-            self.draft = None
-        self.serial = None if extents._p_changed else extents._p_serial
 
     def _own(self) -> dict[int, Any]:
         return {} if self.draft is None else {self.draft.number: self.draft}
@@ -352,7 +368,7 @@ class ArrayMemory:
     def truncate(self, nbytes: int) -> None:
         """Let everything from byte `nbytes` on read as zeros, at once and for the transaction."""
         page = -(-nbytes // PAGE)
-        self.serial = None  # an abort must lay the files back
+        self.serial = self._mark = None  # an abort must lay the files back
         for lo, hi in gaps(gaps(self._mapped, 0, 1 << 62), page, 1 << 62):
             self._addresses.map_zeros(lo * PAGE, (hi - lo) * PAGE)
             self._runs = subtract(self._runs, [(lo, hi)])

@@ -17,12 +17,15 @@ A ZEO server imports this module to resolve conflicts: it needs nothing but `per
 from __future__ import annotations
 
 import itertools
+import sys
+from array import array
+from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
 from ZODB.POSException import ConflictError
 
 from wendelin.storage.arrays import tail
-from wendelin.storage.arrays.runs import HIDDEN, HOLE, Interval, Run, intersects, paint, touched_blocks, union
+from wendelin.storage.arrays.runs import HIDDEN, HOLE, Interval, Run, intersects, paint, replaced, touched_blocks, union
 
 #: Kinds of entries: what a program changed; bytes of the tail that got their fixed place; bytes that were moved.
 WRITE, SEAL, MOVE = 0, 1, 2
@@ -39,10 +42,28 @@ MOST_INTERVALS = 32
 State = dict[str, Any]
 
 
+def packed(state: State) -> State:
+    """A state as it is stored: the log, the tail and the numbers of segments as bytes.
+
+    A pickler that looks for persistent references asks at every single number.
+    """
+    log: list[int] = []
+    for number, token, kind, runs in state["entries"]:
+        log += [number, token, kind, len(runs), *itertools.chain.from_iterable(runs)]
+    numbers = list(state["segments"])
+    return {
+        **state,
+        "entries": _bytes_of(log),
+        "passed": _bytes_of(_flat(state["passed"])),
+        "tail": _bytes_of(itertools.chain.from_iterable(state["tail"])),
+        "segments": (_bytes_of(numbers), [state["segments"][number] for number in numbers]),
+    }
+
+
 def upgraded(state: State) -> State:
-    """A state of any version as one of today. Issue 2 kept one list of runs and neither log nor tail."""
+    """A stored state of any version as one of today, unpacked. Issue 2 kept one list of runs, no log and no tail."""
     if "entries" in state:
-        return state
+        return _unpacked(state) if isinstance(state["entries"], bytes) else state
     recent = state["recent"]
     return {
         "pages_per_block": state["pages_per_block"],
@@ -57,6 +78,59 @@ def upgraded(state: State) -> State:
         "shaped": 0,
         "reshaped": False,
     }
+
+
+def _unpacked(state: State) -> State:
+    log = _ints_of(state["entries"])
+    entries: list[Entry] = []
+    at = 0
+    while at < len(log):
+        number, token, kind, size = log[at : at + 4]
+        entries.append((number, token, kind, _tuples(log[at + 4 : at + 4 + 4 * size], 4)))
+        at += 4 + 4 * size
+    numbers, references = state["segments"]
+    return {
+        **state,
+        "entries": entries,
+        "passed": _passed(_ints_of(state["passed"])),
+        "tail": _tuples(_ints_of(state["tail"]), 3),
+        "segments": dict(zip(_ints_of(numbers), references, strict=True)),
+    }
+
+
+def _flat(passed: list[Passed]) -> Iterator[int]:
+    for number, written, sealed in passed:
+        yield from (number, len(written), len(sealed))
+        yield from itertools.chain.from_iterable([*written, *sealed])
+
+
+def _passed(numbers: list[int]) -> list[Passed]:
+    out: list[Passed] = []
+    at = 0
+    while at < len(numbers):
+        number, written, sealed = numbers[at : at + 3]
+        intervals = _tuples(numbers[at + 3 : at + 3 + 2 * (written + sealed)], 2)
+        out.append((number, intervals[:written], intervals[written:]))
+        at += 3 + 2 * (written + sealed)
+    return out
+
+
+def _bytes_of(numbers: Iterable[int]) -> bytes:
+    values = array("q", numbers)
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values.tobytes()
+
+
+def _ints_of(raw: bytes) -> list[int]:
+    values = array("q", raw)
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values.tolist()
+
+
+def _tuples(numbers: list[int], size: int) -> list[Any]:
+    return list(zip(*(numbers[i::size] for i in range(size)), strict=True))
 
 
 def resolve(old: State, committed: State, new: State) -> State:
@@ -80,7 +154,7 @@ def resolve(old: State, committed: State, new: State) -> State:
     result["entries"], result["number"] = merged, committed["number"] + len(ours)
     _merge_tails(result, old, committed, new, sealed)
     result["segments"] = named(merged, result["tail"], {**committed["segments"], **new["segments"]})
-    return result
+    return packed(result)
 
 
 def _merge_tails(result: State, old: State, committed: State, new: State, sealed: bool) -> None:
@@ -239,5 +313,14 @@ def painted(entries: list[Entry]) -> list[Run]:
     """What the log says, the later entries over the earlier ones."""
     runs: list[Run] = []
     for _, _, _, more in entries:
-        runs = paint(runs, more)
+        runs = over(runs, more)
     return runs
+
+
+def over(below: list[Run], above: list[Run]) -> list[Run]:
+    """`paint` for a few runs over many."""
+    if len(above) > MOST_INTERVALS:
+        return paint(below, above)
+    for run in above:
+        below = replaced(below, run[0], run[0] + run[1], [run])
+    return below

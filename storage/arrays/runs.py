@@ -10,6 +10,7 @@ conflicts with these functions and should need nothing else.
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections.abc import Iterable, Sequence
 
@@ -24,18 +25,34 @@ HOLE = 0
 #: Instead of a segment: pages that later runs hide. They count as touched, and need no segment any more.
 HIDDEN = -1
 
+#: Above every page.
+_LAST = 1 << 62
+
 #: What no run names; a mask for `subtract`.
 _MASK = -(1 << 64)
 
 
-def clip(runs: Iterable[Run], lo: int, hi: int) -> list[Run]:
-    """The parts of `runs` within pages [lo, hi)."""
+def clip(runs: Sequence[Run], lo: int, hi: int) -> list[Run]:
+    """The parts of `runs` within pages [lo, hi). Looks at these only, however many there are."""
     out: list[Run] = []
-    for start, length, segment, offset in runs:
+    for position in range(max(bisect.bisect_right(runs, (lo, _LAST)) - 1, 0), len(runs)):
+        start, length, segment, offset = runs[position]
+        if start >= hi:
+            break
         first, last = max(start, lo), min(start + length, hi)
         if first < last:
             out.append((first, last - first, segment, _shifted(segment, offset, first - start)))
     return out
+
+
+def replaced(runs: list[Run], lo: int, hi: int, new: Sequence[Run]) -> list[Run]:
+    """`runs` with pages [lo, hi) as `new` has them, which names no others. However many `runs`, few are looked at."""
+    first = max(bisect.bisect_right(runs, (lo, _LAST)) - 1, 0)
+    last = bisect.bisect_left(runs, (hi,))
+    near = runs[max(first - 1, 0) : last + 1]
+    edge = (max(first - 1, 0), last + 1)
+    middle = coalesce([*clip(near, 0, lo), *new, *clip(near, hi, _LAST)])
+    return [*runs[: edge[0]], *middle, *runs[edge[1] :]]
 
 
 def coalesce(runs: Iterable[Run]) -> list[Run]:
@@ -79,10 +96,13 @@ def subtract(runs: Sequence[Run], intervals: Sequence[Interval]) -> list[Run]:
     return [run for run in paint(runs, mask) if run[2] != _MASK]
 
 
-def hidden(runs: Sequence[Run], intervals: Sequence[Interval]) -> list[Run]:
+def hidden(runs: list[Run], intervals: Sequence[Interval]) -> list[Run]:
     """`runs` whose pages within `intervals` (sorted, disjoint) are marked as hidden."""
-    covered = [part for lo, hi in intervals for part in clip(runs, lo, hi)]
-    return paint(runs, [(start, length, HIDDEN, 0) for start, length, _, _ in covered]) if covered else list(runs)
+    for lo, hi in intervals:
+        covered = clip(runs, lo, hi)
+        if covered:
+            runs = replaced(runs, lo, hi, [(start, length, HIDDEN, 0) for start, length, _, _ in covered])
+    return runs
 
 
 def difference(old: Sequence[Run], new: Sequence[Run]) -> list[Run]:
