@@ -12,12 +12,15 @@ import mmap
 import os
 import tempfile
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ZODB.blob import Blob
+
 from wendelin.storage.arrays import segments
-from wendelin.storage.arrays.pages import Chunks, Pages
+from wendelin.storage.arrays.pages import Pages
+from wendelin.storage.arrays.remote import Place, RemoteFiles
 from wendelin.storage.arrays.runs import PAGE, Run
 from wendelin.storage.arrays.segments import Draft
 from wendelin.storage.arrays.tail import Assembled
@@ -30,9 +33,6 @@ GENERATION = 64 << 20
 #: Bytes copied at once.
 _STEP = 8 << 20
 
-#: Where a run lies now: (first page of the array, pages, file descriptor, page of the file).
-Place = tuple[int, int, int, int]
-
 
 def scratch_folder() -> str:
     """A private folder on a local disk, for files without names: `$WENDELIN_SCRATCH`, else below the user's cache."""
@@ -44,7 +44,8 @@ def scratch_folder() -> str:
 class LocalFiles:
     """The files that one connection maps its arrays from. Descriptors it gives are good until the next call."""
 
-    def __init__(self) -> None:
+    def __init__(self, remote: Callable[[], RemoteFiles] | None = None) -> None:
+        self._remote = remote
         self._gathering: _Gathering | None = None
         self._known: OrderedDict[int, tuple[_Gathering, int]] = OrderedDict()
 
@@ -55,13 +56,18 @@ class LocalFiles:
         elif isinstance(source, Pages | Assembled):
             gathering, at = self._gathered(number, source, max(o + n for _, n, _, o in runs), sources)
             yield from ((start, length, gathering.fd, at + offset) for start, length, _, offset in runs)
-        elif isinstance(source, Chunks):
-            for start, length, _, offset in runs:
-                yield from self.copied(start, length, source, offset, sources)
+        elif self._remote is not None and (remote := self._remote()).is_remote(source):
+            yield from remote.places(number, source, runs)
         else:
             needed = max(offset + length for _, length, _, offset in runs)
             with segments.opened(source, needed * PAGE) as fd:
                 yield from ((start, length, fd, offset) for start, length, _, offset in runs)
+
+    def bring(self, sources: Iterable[Any]) -> None:
+        """What is to be mapped next may come from elsewhere, all at once."""
+        blobs = [source for source in sources if isinstance(source, Blob)]
+        if self._remote is not None and len(blobs) > 1:
+            self._remote().bring_blobs(blobs)
 
     def copied(self, start: int, length: int, source: Any, offset: int, sources: dict[int, Any]) -> Iterator[Place]:
         """A run, copied to the end of the gathering file: runs copied one after the other lie there in a row.

@@ -21,7 +21,8 @@ from wendelin.storage.arrays import segments
 from wendelin.storage.arrays.addresses import Reservation, mappings_allowed
 from wendelin.storage.arrays.dirty import Detector, choose
 from wendelin.storage.arrays.extents import PAGE, Extents, Mark, Run
-from wendelin.storage.arrays.local import LocalFiles, Place, scratch_folder
+from wendelin.storage.arrays.local import LocalFiles, scratch_folder
+from wendelin.storage.arrays.remote import Place
 from wendelin.storage.arrays.runs import HOLE, Interval, clip, difference, gaps, paint, replaced, subtract, union
 from wendelin.storage.arrays.segments import Draft
 from wendelin.storage.errors import AddressSpaceError
@@ -209,6 +210,7 @@ class ArrayMemory:
         by_segment: dict[int, list[Run]] = {}
         for run in runs:
             by_segment.setdefault(run[2], []).append(run)
+        self.files.bring(named[number] for number in by_segment)
         for number, some in by_segment.items():
             for place in self.files.places(number, named[number], some, named):
                 self._map_place(place)

@@ -28,6 +28,7 @@ from wendelin.storage.arrays.interrupts import uninterrupted
 from wendelin.storage.arrays.local import LocalFiles, scratch_folder
 from wendelin.storage.arrays.memory import ArrayMemory
 from wendelin.storage.arrays.pages import Chunks
+from wendelin.storage.arrays.remote import RemoteFiles
 from wendelin.storage.arrays.savepoints import Joined
 from wendelin.storage.arrays.segments import blob_folder
 from wendelin.storage.errors import ForeignThreadError, ForkedConnectionError
@@ -65,7 +66,8 @@ class ArrayOwner:
         self._joined = False
         self._committing = False
         self._forks = _forks
-        self._files = LocalFiles()
+        self._files = LocalFiles(self._remote_files)
+        self._remote: RemoteFiles | None = None
         self._drafts: tuple[str | None] | None = None
         self._spiller = Spiller(lambda: list(self._memories.values()))
 
@@ -89,6 +91,11 @@ class ArrayOwner:
     def as_blobs(self) -> bool:
         """Whether the storage keeps blobs; if not, segments are chunks of database objects."""
         return self._blob_folder is not None
+
+    def _remote_files(self) -> RemoteFiles:
+        if self._remote is None:
+            self._remote = RemoteFiles(self.connection.db(), self.connection.url)
+        return self._remote
 
     @property
     def _blob_folder(self) -> str | None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ZODB.POSException import ConflictError
 
 from wendelin.storage.arrays import extents as module
 from wendelin.storage.arrays import runs as R
-from wendelin.storage.arrays.extents import Extents, resolve
+from wendelin.storage.arrays.extents import Extents
 
 PAGES = 40
 
@@ -81,69 +81,46 @@ steps = st.lists(st.tuples(st.booleans(), st.integers(0, PAGES - 1), st.integers
 
 
 @given(steps)
-def test_an_extent_map_remembers_every_page_whatever_moves_to_its_base(steps):
-    limits = module.RECENT_RUNS, module.CHUNK_RUNS
-    module.RECENT_RUNS, module.CHUNK_RUNS = 4, 3
+def test_an_extent_map_remembers_every_page_whatever_is_folded(steps):
+    limits = module.LOG_ENTRIES, module.CHUNK_RUNS
+    module.LOG_ENTRIES, module.CHUNK_RUNS = 4, 3
     try:
-        extents = Extents(1)
+        extents = Extents(1, PAGES)
         model: list[Page] = [None] * PAGES
         for number, (frees, start, length) in enumerate(steps, 1):
             stop = min(start + length, PAGES)
+            if extents.must_fold:
+                extents.fold()
             if frees:
                 extents.free(start, stop)
                 model[start:stop] = [None] * (stop - start)
             else:
-                extents.record([(start, stop - start, number, 5)], number, f"segment {number}")
+                extents.write([(start, stop - start, number, 5)], {number: f"segment {number}"})
                 model[start:stop] = [(number, 5 + k) for k in range(stop - start)]
             runs, segments = extents.lookup(0, PAGES)
             assert pages(runs) == model
             assert all(segments[run[2]] == f"segment {run[2]}" for run in runs)
-            assert set(extents.segments) == {run[2] for run in extents.recent} - {0}
+            assert set(extents.segments) == {run[2] for run in extents.log} - {0}, "what is hidden is not held"
+            assert len(extents.entries) <= 4
     finally:
-        module.RECENT_RUNS, module.CHUNK_RUNS = limits
+        module.LOG_ENTRIES, module.CHUNK_RUNS = limits
 
 
-def state(recent: list[R.Run], base: Any = None) -> dict[str, Any]:
-    return {
-        "pages_per_block": 4,
-        "recent": recent,
-        "segments": {run[2]: f"segment {run[2]}" for run in recent if run[2]},
-        "base": base,
-    }
+@given(run_lists(), st.integers(0, PAGES), st.integers(0, PAGES), st.integers(1, 3))
+def test_replacing_a_range_leaves_the_rest(a, lo, hi, segment):
+    lo, hi = min(lo, hi), max(lo, hi)
+    new = [(lo, hi - lo, segment, 3)] if lo < hi else []
+    assert R.replaced(a, lo, hi, new) == R.coalesce([*R.clip(a, 0, lo), *new, *R.clip(a, hi, PAGES)])
 
 
-def test_different_blocks_merge_on_plain_values():
-    old, theirs, ours = state([(0, 8, 1, 0)]), state([(0, 1, 2, 0), (1, 7, 1, 1)]), state([(0, 7, 1, 0), (7, 1, 3, 0)])
-    merged = resolve(old, theirs, ours)
-    assert merged["recent"] == [(0, 1, 2, 0), (1, 6, 1, 1), (7, 1, 3, 0)]
-    assert merged["segments"] == {1: "segment 1", 2: "segment 2", 3: "segment 3"}
-
-
-@pytest.mark.parametrize("theirs", [[(3, 1, 2, 0)], [(0, 8, 0, 0)]])
-def test_the_same_block_conflicts(theirs):
-    with pytest.raises(ConflictError, match="same block"):
-        resolve(state([]), state(theirs), state([(0, 1, 3, 0)]))
-
-
-class Reference:
-    def __init__(self, oid: bytes) -> None:
-        self.oid = oid
-
-    def __eq__(self, other: object) -> bool:
-        raise ValueError("references cannot be compared")
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-def test_reorganising_merges_with_what_others_added():
-    base = Reference(b"new")
-    merged = resolve(
-        state([(0, 8, 1, 0)]), state([(0, 4, 1, 0), (4, 1, 2, 0), (5, 3, 1, 5)]), state([(0, 1, 3, 0)], base)
-    )
-    assert merged["recent"] == [(0, 1, 3, 0), (4, 1, 2, 0)]
-    assert merged["base"] is base
-
-
-def test_a_base_that_changed_meanwhile_conflicts():
-    with pytest.raises(ConflictError, match="reorganised"):
-        resolve(state([], Reference(b"a")), state([], Reference(b"b")), state([(0, 1, 3, 0)], Reference(b"a")))
+@given(steps)
+def test_what_is_stored_of_a_map_is_what_is_loaded(steps):
+    extents = Extents(4, 10)
+    for number, (appends, start, length) in enumerate(steps, 1):
+        if appends:
+            extents.append([(number, start, length)], {number: f"segment {number}"})
+        else:
+            extents.write([(start, length, number, 0)], {number: f"segment {number}"})
+    loaded = Extents(1)
+    loaded.__setstate__(pickle.loads(pickle.dumps(extents.__getstate__())))
+    assert loaded.__dict__ == {name: value for name, value in extents.__dict__.items() if not name.startswith("_v_")}
