@@ -69,18 +69,18 @@ class LocalFiles:
         if self._remote is not None and len(blobs) > 1:
             self._remote().bring_blobs(blobs)
 
-    def copied(self, start: int, length: int, source: Any, offset: int, sources: dict[int, Any]) -> Iterator[Place]:
-        """A run, copied to the end of the gathering file: runs copied one after the other lie there in a row.
+    def together(self, runs: list[Run], sources: dict[int, Any]) -> Place:
+        """Some runs and the holes between them, copied to a stretch of the gathering file: one mapping shows them.
 
         Where the disk is full the file lies in memory: what was committed shows all the same.
         """
         gathering = self._room()
         try:
-            at = gathering.copy(length, source, offset, sources)
+            at = gathering.copy(runs, sources)
         except StorageFullError:
             gathering = self._gathering = _Gathering(in_memory=True)
-            at = gathering.copy(length, source, offset, sources)
-        yield start, length, gathering.fd, at
+            at = gathering.copy(runs, sources)
+        return runs[0][0], runs[-1][0] + runs[-1][1] - runs[0][0], gathering.fd, at
 
     def _gathered(self, number: int, source: Any, pages: int, sources: dict[int, Any]) -> tuple[_Gathering, int]:
         found = self._known.get(number)
@@ -88,7 +88,7 @@ class LocalFiles:
             self._known.move_to_end(number)
             return found
         pages = source.pages if isinstance(source, Assembled) else max(pages, -(-len(source.data) // PAGE))
-        place = next(self.copied(0, pages, source, 0, sources))
+        place = self.together([(0, pages, number, 0)], {**sources, number: source})
         assert self._gathering is not None
         self._known[number] = (self._gathering, place[3])
         return self._known[number]
@@ -110,14 +110,16 @@ class _Gathering:
         self.folder = "" if in_memory else scratch_folder()
         self.fd = os.memfd_create("wendelin") if in_memory else _nameless(self.folder)
 
-    def copy(self, pages: int, source: Any, offset: int, sources: dict[int, Any]) -> int:
-        """Append pages of a segment; the page at which they lie."""
-        start = self.pages
-        for page in range(0, pages, _STEP // PAGE):
-            some = min(_STEP // PAGE, pages - page)
-            self._add(segments.read(source, (offset + page) * PAGE, some * PAGE, sources), start + page)
-        self.pages = start + pages
-        return start
+    def copy(self, runs: list[Run], sources: dict[int, Any]) -> int:
+        """Append pages of segments, as far from each other as the runs are; the page at which the first one lies."""
+        base = self.pages - runs[0][0]
+        for start, length, number, offset in runs:
+            for page in range(0, length, _STEP // PAGE):
+                some = min(_STEP // PAGE, length - page)
+                data = segments.read(sources[number], (offset + page) * PAGE, some * PAGE, sources)
+                self._add(data, base + start + page)
+        at, self.pages = self.pages, base + runs[-1][0] + runs[-1][1]
+        return at
 
     def _add(self, data: bytes, page: int) -> None:
         if not self.in_memory:

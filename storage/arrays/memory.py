@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from ZODB.blob import Blob
 
 from wendelin.storage.arrays import segments
 from wendelin.storage.arrays.addresses import Reservation, mappings_allowed
@@ -23,7 +24,7 @@ from wendelin.storage.arrays.dirty import Detector, choose
 from wendelin.storage.arrays.extents import PAGE, Extents, Mark, Run
 from wendelin.storage.arrays.local import LocalFiles, scratch_folder
 from wendelin.storage.arrays.remote import Place
-from wendelin.storage.arrays.runs import HOLE, Interval, clip, difference, gaps, paint, replaced, subtract, union
+from wendelin.storage.arrays.runs import HOLE, Interval, clip, difference, gaps, meets, paint, replaced, subtract, union
 from wendelin.storage.arrays.segments import Draft
 from wendelin.storage.errors import AddressSpaceError
 
@@ -140,7 +141,7 @@ class ArrayMemory:
         for a, b in missing:
             self._addresses.map_zeros(a * PAGE, (b - a) * PAGE)
             runs, named = extents.layout(a, b)
-            self._map(runs, named)
+            self._map(runs, named, runs)
             self._runs = paint(self._runs, runs)
             self._sources.update(named)
         if missing:
@@ -187,7 +188,7 @@ class ArrayMemory:
         for start, length, segment, _ in changes:
             if segment == HOLE:
                 self._addresses.map_zeros(start * PAGE, length * PAGE)
-        self._map([run for run in changes if run[2] != HOLE], {**named, **self._own()})
+        self._map([run for run in changes if run[2] != HOLE], {**named, **self._own()}, after)
 
     def _own(self) -> dict[int, Any]:
         return {} if self.draft is None else {self.draft.number: self.draft}
@@ -198,15 +199,10 @@ class ArrayMemory:
             self._addresses.discard(lo * PAGE, (hi - lo) * PAGE)
         self._unsettled = []
 
-    def _map(self, runs: list[Run], named: dict[int, Any]) -> None:
-        """Lay files over the addresses, each segment opened once."""
-        scattered: list[Run] = []
-        if (
-            len(runs) > _MANY
-            and 2 * len(runs) + sum(memory.mappings for memory in list(_memories)) > mappings_allowed()
-        ):
-            scattered = [run for run in runs if run[1] < _LONG]
-            runs = [run for run in runs if run[1] >= _LONG]
+    def _map(self, runs: list[Run], named: dict[int, Any], shown: list[Run]) -> None:
+        """Lay files over the addresses, each segment opened once. `shown` is all that is stored thereabouts."""
+        if len(runs) > _MANY and 2 * len(runs) + _mappings() > mappings_allowed():
+            runs = self._map_together(runs, named, shown)
         by_segment: dict[int, list[Run]] = {}
         for run in runs:
             by_segment.setdefault(run[2], []).append(run)
@@ -214,21 +210,34 @@ class ArrayMemory:
         for number, some in by_segment.items():
             for place in self.files.places(number, named[number], some, named):
                 self._map_place(place)
-        self._map_gathered(scattered, named)
 
-    def _map_gathered(self, runs: list[Run], named: dict[int, Any]) -> None:
-        """Copy runs to the end of the gathering file, and map those that lie side by side now at once."""
-        at: Place | None = None
-        for start, length, number, offset in runs:
-            for place in self.files.copied(start, length, named[number], offset, named):
-                if at is not None and place == (at[0] + at[1], place[1], at[2], at[3] + at[1]):
-                    at = (at[0], at[1] + place[1], at[2], at[3])
-                    continue
-                if at is not None:
-                    self._map_place(at)
-                at = place
-        if at is not None:
-            self._map_place(at)
+    def _map_together(self, runs: list[Run], named: dict[int, Any], shown: list[Run]) -> list[Run]:
+        """Map runs that have only holes between them at once; returns what is left to be mapped as it lies.
+
+        Those that lie as far from each other in one file take no copy, for that file has holes there too.
+        """
+        alone: list[Run] = []
+        for some in self._stretches(runs, shown):
+            start, end = some[0][0], some[-1][0] + some[-1][1]
+            in_one_file = isinstance(named[some[0][2]], Draft | Blob)
+            if len({(run[2], run[3] - run[0]) for run in some}) == 1 and (len(some) == 1 or in_one_file):
+                alone.append((start, end - start, *some[0][2:]))
+            else:
+                self._map_place(self.files.together(some, named))
+        return alone
+
+    def _stretches(self, runs: list[Run], shown: list[Run]) -> list[list[Run]]:
+        written = self.dirty()
+        out = [[runs[0]]]
+        for run in runs[1:]:
+            before = out[-1][-1]
+            lo, hi = before[0] + before[1], run[0]
+            short = before[1] < _LONG and run[1] < _LONG
+            if short and (lo == hi or not (clip(shown, lo, hi) or meets(written, lo, hi))):
+                out[-1].append(run)
+            else:
+                out.append([run])
+        return out
 
     def _map_place(self, place: Place) -> None:
         start, length, fd, page = place
@@ -251,7 +260,8 @@ class ArrayMemory:
         self._addresses = target
         for lo, hi in self._mapped:
             target.map_zeros(lo * PAGE, (hi - lo) * PAGE)
-        self._map(paint(self._runs, self._spilled), {**self._sources, **self._own()})
+        shown = paint(self._runs, self._spilled)
+        self._map(shown, {**self._sources, **self._own()}, shown)
         for lo, hi in written:
             target.copy_from(source, lo * PAGE, (hi - lo) * PAGE)
         source.release()
@@ -285,7 +295,7 @@ class ArrayMemory:
         fresh = [gap for lo, hi in dirty for gap in gaps(known, lo, hi)]
         self.draft.rewrite(self._addresses, again)
         placed = self.draft.add(self._addresses, fresh)
-        self._map(placed, {**self._sources, **self._own()})
+        self._map(placed, {**self._sources, **self._own()}, paint(paint(self._runs, self._spilled), placed))
         for lo, hi in known:
             self._addresses.discard(lo * PAGE, (hi - lo) * PAGE)
         self._spilled = paint(self._spilled, placed)
@@ -318,7 +328,7 @@ class ArrayMemory:
         for start, length, _, _ in spilled:
             for lo, hi in self._holes(start, start + length):
                 self._addresses.map_zeros(lo * PAGE, (hi - lo) * PAGE)
-            self._map(clip(self._runs, start, start + length), self._sources)
+            self._map(clip(self._runs, start, start + length), self._sources, self._runs)
 
     def _drop(self, pages: list[Interval]) -> None:
         for lo, hi in pages:
@@ -349,7 +359,7 @@ class ArrayMemory:
         if self.draft is None:
             self.draft = Draft(self.drafts or scratch_folder())
         placed = self.draft.add(self._addresses, rest)
-        self._map(placed, {**self._sources, **self._own()})
+        self._map(placed, {**self._sources, **self._own()}, paint(paint(self._runs, self._spilled), placed))
         self._spilled = paint(self._spilled, placed)
         return [run for lo, hi in pages for run in clip(self._spilled, lo, hi)]
 

@@ -142,6 +142,12 @@ def intersects(a: Sequence[Interval], b: Sequence[Interval]) -> bool:
     return False
 
 
+def meets(intervals: Sequence[Interval], lo: int, hi: int) -> bool:
+    """Whether sorted, disjoint intervals share a point with [lo, hi)."""
+    position = bisect.bisect_left(intervals, (hi,))
+    return position > 0 and intervals[position - 1][1] > lo
+
+
 def union(intervals: Iterable[Interval]) -> list[Interval]:
     """Half-open intervals in any order → sorted, disjoint, the touching ones joined."""
     out: list[Interval] = []

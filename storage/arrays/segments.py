@@ -34,6 +34,9 @@ from wendelin.storage.errors import DamagedSegmentError, StorageFullError
 #: Bytes up to which a transaction's changes of an array are stored inside a database object.
 INLINE = 128 << 10
 
+#: Scattered pieces of memory from which on a file keeps the holes between them.
+MANY_RUNS = 512
+
 #: Bytes and buffers of one write call; the kernel takes at most 2 GiB - 4 KiB in 1,024 pieces.
 _WRITE, _BUFFERS = 1 << 30, 1024
 
@@ -66,13 +69,20 @@ class Draft:
 
         Raises `StorageFullError` when the disk or a quota refuses; what was added before is untouched then.
         """
-        start = self.pages
-        self._write(memory, pages, start)
-        out: list[Run] = []
-        for lo, hi in pages:
-            out.append((lo, hi - lo, self.number, self.pages))
-            self.pages += hi - lo
+        if len(pages) > MANY_RUNS:
+            return self._add_apart(memory, pages)
+        self._write(memory, pages, self.pages)
+        out = [(lo, length, self.number, self.pages + at) for lo, length, _, at in placed(pages, self.number)]
+        self.pages += sum(hi - lo for lo, hi in pages)
         return out
+
+    def _add_apart(self, memory: Reservation, pages: list[Interval]) -> list[Run]:
+        """Pages as far from each other as they are in memory: one mapping shows them and the holes between."""
+        base = self.pages - pages[0][0]
+        for lo, hi in pages:
+            self._write(memory, [(lo, hi)], base + lo)
+        self.pages = base + pages[-1][1]
+        return [(lo, hi - lo, self.number, base + lo) for lo, hi in pages]
 
     @property
     def is_stored(self) -> bool:
