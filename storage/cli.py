@@ -150,6 +150,54 @@ def stop(url: str | None) -> None:
     click.echo(f"stopped process {server.pid} of {server.folder}" if server else "no server was running")
 
 
+@db.command()
+@database
+@click.option("--array", "arrays", metavar="NAME", multiple=True, help="Only this array, as 'plants/4/power'.")
+@click.option("--pack", is_flag=True, help="Then free what only history needs: earlier states can no longer be read.")
+@explained
+def defragment(url: str | None, arrays: tuple[str, ...], pack: bool) -> None:
+    """Put together what many small changes of arrays have scattered, while others go on working.
+
+    Commits tidy up by themselves, a little at a time; this does all at once, for fastest reading.
+    """
+    from wendelin.storage.tidy import tidy
+
+    progress = Progress("defragmenting")
+    try:
+        done = tidy(url, arrays, pack=pack, progress=progress)
+    except KeyError as error:
+        raise click.UsageError(str(error.args[0])) from None
+    finally:
+        progress.end()
+    for item in done:
+        click.echo(f"{item.name:<40}{item.before:>9,} runs → {item.after:>6,}   {_size(item.moved):>10} moved")
+    moved = sum(item.moved for item in done)
+    if moved and not pack:
+        click.echo(f"The old copies of {_size(moved)} stay as history; `wendelin db defragment --pack` frees them.")
+
+
+class Progress:
+    """A bar on the terminal for one array after the other; nothing where nobody looks."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._name = ""
+        self._bar: Any = None
+
+    def __call__(self, name: str, nbytes: int, total: int) -> None:
+        if name != self._name:
+            self.end()
+            self._name = name
+            self._bar = click.progressbar(length=total, label=f"{self._label} {name}", file=sys.stderr)
+            self._bar.__enter__()
+        self._bar.update(nbytes)
+
+    def end(self) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(None, None, None)
+            self._bar = None
+
+
 @db.command("import-wendelin-core")
 @click.argument("source")
 @database

@@ -7,6 +7,7 @@ for a whole array.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from wendelin.storage.arrays import segments, tail
 from wendelin.storage.arrays.extents import END, TAIL_BYTES, TAIL_PIECES, Extents
 from wendelin.storage.arrays.merge import MOVE
 from wendelin.storage.arrays.pages import Pages
-from wendelin.storage.arrays.runs import HOLE, PAGE, Interval, Run, clip, paint, union
+from wendelin.storage.arrays.runs import HOLE, PAGE, Interval, Run, clip, paint, subtract, union
 from wendelin.storage.arrays.segments import Draft
 from wendelin.storage.arrays.tail import Assembled
 
@@ -29,6 +30,9 @@ BLOCKS_AT_ONCE = 4
 
 #: Bytes that `defragment` moves in one transaction.
 MOVED_AT_ONCE = 256 << 20
+
+#: Share of a segment that must be in use, else `defragment` rewrites it.
+LIVE = 0.85
 
 #: Bytes copied at once.
 _STEP = 8 << 20
@@ -154,13 +158,14 @@ def defragment(array: ZBigArray, progress: Callable[[int], object] | None = None
     manager = jar.transaction_manager
     manager.begin()
     moved, page, step = 0, 0, array.pages_per_block
+    wasted = _wasteful(array.extents, array.nbytes)
     at_once = max(MOVED_AT_ONCE // PAGE // step, 1) * step
     while array.extents.tail or page * PAGE < array.nbytes:
         last = min(page + at_once, -(-array.nbytes // PAGE))
         sealing, some = bool(array.extents.tail), 0
         for attempt in manager.attempts(10):
             with attempt:
-                some = _rewritten(array, page, last)
+                some = _rewritten(array, page, last, wasted)
         moved += some
         manager.begin()
         if sealing:
@@ -168,10 +173,23 @@ def defragment(array: ZBigArray, progress: Callable[[int], object] | None = None
         if progress is not None:
             progress((last - page) * PAGE)
         page = last
+    for attempt in manager.attempts(10):
+        with attempt:
+            _fold(array)
+    manager.begin()
     return moved
 
 
-def _rewritten(array: ZBigArray, lo: int, hi: int) -> int:
+def _fold(array: ZBigArray) -> None:
+    """Fold the log, however short: the base beneath still names what the log hides."""
+    extents, owner = array.extents, array._p_jar.arrays
+    extents._p_activate()
+    if extents.entries and extents.base is not None:
+        copier = Copier(owner.drafts)
+        extents.fold(_folded(extents, copier), copier.segments(as_blob=owner.as_blobs))
+
+
+def _rewritten(array: ZBigArray, lo: int, hi: int, wasted: set[int] | None = None) -> int:
     extents, owner = array.extents, array._p_jar.arrays
     extents._p_activate()
     copier = Copier(owner.drafts)
@@ -182,22 +200,35 @@ def _rewritten(array: ZBigArray, lo: int, hi: int) -> int:
         return size
     runs, sources = extents.lookup(lo, hi)
     above: list[Run] = []
-    for a, b in _scattered(runs, sources, extents.pages_per_block):
+    for a, b in _scattered(runs, sources, extents.pages_per_block, wasted or set(), array.nbytes):
         above += copier.range(a, b, runs, sources)
     if above:
         extents.write(above, copier.segments(as_blob=owner.as_blobs), MOVE)
     return sum(run[1] for run in above) * PAGE
 
 
-def _scattered(runs: list[Run], sources: dict[int, Any], step: int) -> list[Interval]:
-    """Blocks that are not in one run of a large segment, neighbours joined."""
+def _wasteful(extents: Extents, nbytes: int) -> set[int]:
+    """Segments of which little is shown, or would be once scattered blocks are rewritten.
+
+    As long as anything names a segment, packing cannot free it.
+    """
+    runs, sources = extents.lookup(0, END)
+    staying = subtract(runs, _scattered(runs, sources, extents.pages_per_block, set(), nbytes))
+    live: Counter[int] = Counter()
+    for _, length, number, _ in staying:
+        live[number] += length
+    return {number for number, pages in live.items() if pages * PAGE < LIVE * segments.size(sources[number])}
+
+
+def _scattered(runs: list[Run], sources: dict[int, Any], step: int, wasted: set[int], nbytes: int) -> list[Interval]:
+    """Blocks that are not in one run of a large segment that is well used, neighbours joined."""
     bad: list[Interval] = []
     seen = -1
     for start, length, number, _ in runs:
         first, last = start // step, (start + length - 1) // step
         if first == seen:
             bad.append((first * step, (first + 1) * step))
-        if isinstance(sources[number], Pages):
+        if number in wasted or (isinstance(sources[number], Pages) and nbytes > segments.INLINE):
             bad.append((first * step, (last + 1) * step))
         seen = last
     return union(bad)

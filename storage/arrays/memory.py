@@ -318,6 +318,7 @@ class ArrayMemory:
             self._runs = paint(self._runs, self._spilled)
             self._sources[self.draft.number] = self.draft  # until `follow` brings the segment itself
             self._spilled, self.draft = [], None
+            self._mark = None  # an undo may bring back the state of before, whose pages lie elsewhere
         self.serial, self.keeps_drafts = None, False
 
     def revert(self) -> None:

@@ -133,6 +133,10 @@ class ArrayOwner:
         """Whether addresses were ever given to this array here."""
         return array._p_oid in self._memories
 
+    def memory_of(self, oid: bytes) -> ArrayMemory | None:
+        """The addresses that an array has here, if any."""
+        return self._memories.get(oid)
+
     def handed_out(self, memory: ArrayMemory, nbytes: int) -> None:
         """A writable slice of `nbytes` is about to be given."""
         memory.handed_out = True

@@ -60,7 +60,7 @@ class Draft:
         self.number = new_segment_number()
         self.folder = folder
         self.pages = 0
-        self.fd, self.path = tempfile.mkstemp(prefix="segment-", dir=folder)
+        self.fd, self.path = _new_file(folder)
         self._blob: Blob | None = None
         self._end = weakref.finalize(self, _dropped, self.fd, self.path, os.getpid())
 
@@ -104,13 +104,18 @@ class Draft:
         """Let the file lie in `folder`, where the storage can make a blob of it by a rename."""
         if folder == self.folder:
             return
-        fd, path = tempfile.mkstemp(prefix="segment-", dir=folder)
+        fd, path = _new_file(folder)
         try:
             Path(self.path).rename(path)
             os.close(fd)
         except OSError:  # another file system
-            with _room_for([(0, self.pages)], folder):
-                _copy(self.fd, fd, self.pages * PAGE)
+            try:
+                with _room_for([(0, self.pages)], folder):
+                    _copy(self.fd, fd, self.pages * PAGE)
+            except BaseException:
+                os.close(fd)
+                _unlink(path)
+                raise
             os.dup2(fd, self.fd, inheritable=False)
             os.close(fd)
             _unlink(self.path)
@@ -193,6 +198,15 @@ def opened(blob: Any, nbytes: int) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def size(source: Any) -> int:
+    """Bytes of a stored segment, as it lies on disk."""
+    if isinstance(source, Pages):
+        return len(source.data)
+    if isinstance(source, Chunks):
+        return source.nbytes
+    return Path(source.committed()).stat().st_blocks * 512
 
 
 def read(source: Any, offset: int, nbytes: int, sources: dict[int, Any]) -> bytes:
@@ -297,6 +311,12 @@ def _unlink(path: str, pid: int | None = None) -> None:
         return
     with contextlib.suppress(OSError):
         Path(path).unlink()
+
+
+def _new_file(folder: str) -> tuple[int, str]:
+    """A new file in `folder`, open. Raises `StorageFullError` where there is no room for a name."""
+    with _room_for([], folder):
+        return tempfile.mkstemp(prefix="segment-", dir=folder)
 
 
 @contextlib.contextmanager
