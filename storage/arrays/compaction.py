@@ -8,11 +8,11 @@ for a whole array.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from wendelin.storage.arrays import segments, tail
-from wendelin.storage.arrays.extents import END, TAIL_BYTES, TAIL_PIECES, Extents
+from wendelin.storage.arrays.extents import END, LOG_ENTRIES, TAIL_BYTES, TAIL_PIECES, Extents
 from wendelin.storage.arrays.merge import MOVE
 from wendelin.storage.arrays.pages import Pages
 from wendelin.storage.arrays.runs import HOLE, PAGE, Interval, Run, clip, paint, subtract, union
@@ -118,25 +118,27 @@ def _blocks(lo: int, hi: int, step: int) -> Iterator[Interval]:
 
 def _folded(extents: Extents, copier: Copier) -> list[Run]:
     """Copies of tiny pages of the log, and of the blocks that are in most runs."""
-    log = [run for _, _, _, runs in extents.entries for run in runs]
-    blocks = {run[0] // extents.pages_per_block for run in log if run[2] != HOLE}
-    fragmented = _most_fragmented(extents, blocks)
-    out: list[Run] = []
-    for block in fragmented:
-        lo, hi = block * extents.pages_per_block, (block + 1) * extents.pages_per_block
-        runs, sources = extents.lookup(lo, hi)
-        out = paint(out, copier.range(lo, hi, runs, sources))
-    shown = extents.log
-    for run in shown:
-        source = extents.segments.get(run[2])
-        if isinstance(source, Pages) and run[0] // extents.pages_per_block not in fragmented:
-            out = paint(out, [copier.copy(run[0], run[1], source, run[3], extents.segments)])
-    return out
-
-
-def _most_fragmented(extents: Extents, blocks: Iterable[int]) -> set[int]:
+    fragmented = _most_fragmented(extents)
     step = extents.pages_per_block
-    counted = [(len(extents.lookup(block * step, (block + 1) * step)[0]), block) for block in blocks]
+    out: list[Run] = []
+    for block in sorted(fragmented):
+        runs, sources = extents.lookup(block * step, (block + 1) * step)
+        out += copier.range(block * step, (block + 1) * step, runs, sources)
+    tiny = [run for run in extents.log if isinstance(extents.segments.get(run[2]), Pages)]
+    for start, length, number, offset in tiny:
+        if start // step not in fragmented:
+            out.append(copier.copy(start, length, extents.segments[number], offset, extents.segments))
+    return paint([], sorted(out))
+
+
+def _most_fragmented(extents: Extents) -> set[int]:
+    """Of the blocks that the log changed most, those that have fallen into most runs."""
+    step = extents.pages_per_block
+    changed = Counter(run[0] // step for run in extents.log if run[2] != HOLE)
+    counted = [
+        (len(extents.lookup(block * step, (block + 1) * step)[0]), block)
+        for block, _ in changed.most_common(LOG_ENTRIES)
+    ]
     worst = sorted((item for item in counted if item[0] > RUNS_PER_BLOCK), reverse=True)[:BLOCKS_AT_ONCE]
     return {block for _, block in worst}
 

@@ -25,6 +25,9 @@ HOLE = 0
 #: Instead of a segment: pages that later runs hide. They count as touched, and need no segment any more.
 HIDDEN = -1
 
+#: Intervals up to which it is quicker to look them up one by one.
+_FEW = 32
+
 #: Above every page.
 _LAST = 1 << 62
 
@@ -98,6 +101,9 @@ def subtract(runs: Sequence[Run], intervals: Sequence[Interval]) -> list[Run]:
 
 def hidden(runs: list[Run], intervals: Sequence[Interval]) -> list[Run]:
     """`runs` whose pages within `intervals` (sorted, disjoint) are marked as hidden."""
+    if len(intervals) > _FEW:
+        below = [(start, length, HIDDEN, 0) for start, length, _, _ in runs]
+        return paint(below, subtract(runs, intervals))
     for lo, hi in intervals:
         covered = clip(runs, lo, hi)
         if covered:
@@ -110,8 +116,13 @@ def difference(old: Sequence[Run], new: Sequence[Run]) -> list[Run]:
     if old == new:
         return []
     out: list[Run] = []
+    i = j = 0
     for lo, hi in _pieces(old, new):
-        before, after = _at(old, lo), _at(new, lo)
+        while i < len(old) and old[i][0] + old[i][1] <= lo:
+            i += 1
+        while j < len(new) and new[j][0] + new[j][1] <= lo:
+            j += 1
+        before, after = _at(old, i, lo), _at(new, j, lo)
         if before != after:
             out.append((lo, hi - lo, *(after or (HOLE, 0))))
     return coalesce(out)
@@ -165,7 +176,8 @@ def gaps(intervals: Sequence[Interval], lo: int, hi: int) -> list[Interval]:
     """What of [lo, hi) the sorted, disjoint `intervals` leave uncovered."""
     out: list[Interval] = []
     position = lo
-    for first, last in intervals:
+    for index in range(max(bisect.bisect_right(intervals, (lo, _LAST)) - 1, 0), len(intervals)):
+        first, last = intervals[index]
         if last <= position:
             continue
         if first >= hi:
@@ -205,16 +217,9 @@ def _pieces(a: Sequence[Run], b: Sequence[Run]) -> Iterable[Interval]:
     return itertools.pairwise(cuts)
 
 
-def _at(runs: Sequence[Run], page: int) -> tuple[int, int] | None:
-    """(segment, offset) of one page, None where `runs` do not name it."""
-    lo, hi = 0, len(runs)
-    while lo < hi:
-        middle = (lo + hi) // 2
-        if runs[middle][0] <= page:
-            lo = middle + 1
-        else:
-            hi = middle
-    if lo == 0:
+def _at(runs: Sequence[Run], position: int, page: int) -> tuple[int, int] | None:
+    """(segment, offset) of one page that lies before the end of the run at `position`; None if before its start."""
+    if position == len(runs) or runs[position][0] > page:
         return None
-    start, length, segment, offset = runs[lo - 1]
-    return (segment, _shifted(segment, offset, page - start)) if page < start + length else None
+    start, _, segment, offset = runs[position]
+    return segment, _shifted(segment, offset, page - start)
