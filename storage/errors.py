@@ -9,6 +9,9 @@
     │   ├── ForkedConnectionError (RuntimeError)
     │   ├── ForeignConnectionError (TypeError)
     │   ├── ForeignThreadError (RuntimeError)
+    │   ├── UncommittedChangesError (ValueError)
+    │   ├── NotStoredError (ValueError)
+    │   ├── StateGoneError (LookupError)
     │   ├── SourceError (ValueError)
     │   └── NameTakenError (FileExistsError)
     ├── UnavailableError (ConnectionError) ─ wait, or start something, then call again
@@ -54,6 +57,18 @@ class ForeignConnectionError(UsageError, TypeError):
 
 class ForeignThreadError(UsageError, RuntimeError):
     """A notebook's connection was used in another thread, such as a subshell's: it belongs to the one of the cells."""
+
+
+class UncommittedChangesError(UsageError, ValueError):
+    """A view was to be sent by reference, and what it shows is not committed: others could not see it."""
+
+
+class NotStoredError(UsageError, ValueError):
+    """An array was to be sent by reference, and no database that others can open has it."""
+
+
+class StateGoneError(UsageError, LookupError):
+    """A reference names a state that the database does not have: the array was deleted and packed away."""
 
 
 class SourceError(UsageError, ValueError):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from wendelin.storage.arrays.array import ZBigArray
     from wendelin.storage.arrays.extents import ExtentChunk, ExtentIndex, Extents
     from wendelin.storage.arrays.pages import Chunks, Pages
+    from wendelin.storage.arrays.reference import ArrayRef
     from wendelin.storage.database.connect import connect
     from wendelin.storage.errors import WendelinError
     from wendelin.storage.folder import Folder
@@ -32,6 +33,7 @@ _HOMES = {
     "ExtentChunk": "wendelin.storage.arrays.extents",
     "Pages": "wendelin.storage.arrays.pages",
     "Chunks": "wendelin.storage.arrays.pages",
+    "ArrayRef": "wendelin.storage.arrays.reference",
     "Folder": "wendelin.storage.folder",
     "WendelinError": "wendelin.storage.errors",
     "load_ipython_extension": "wendelin.kernel.extension",
@@ -39,6 +41,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "ArrayRef",
     "Folder",
     "WendelinError",
     "ZBigArray",

@@ -69,7 +69,7 @@ def connect(url: str | None = None, *, read_only: bool = False, transaction_mana
     return _shared(parse(url), read_only).open(transaction_manager)
 
 
-class _Shared:
+class SharedDatabase:
     """One database of this process, open while it has connections."""
 
     def __init__(self, url: DatabaseURL, read_only: bool) -> None:
@@ -78,11 +78,15 @@ class _Shared:
         self._lock = threading.RLock()
         self._db: SharedDB | None = None
 
-    def open(self, transaction_manager: Any) -> Connection:
+    def open(self, transaction_manager: Any, before: bytes | None = None) -> Connection:
+        """A connection; with `before`, to the state before that transaction, ValueError when it lies in the future."""
         with self._lock:
             db = self._database()
             try:
-                connection = db.open(transaction_manager=transaction_manager)
+                if before is not None and hasattr(db.storage, "poll_invalidations"):
+                    db.storage.poll_invalidations()  # RelStorage would take what it has not looked at for the future
+                    db.storage.afterCompletion()
+                connection = db.open(transaction_manager=transaction_manager, before=before)
             finally:
                 self._close_if_idle()
         connection.url = self._url.url
@@ -115,14 +119,20 @@ class _Shared:
 
 
 _registry_lock = threading.Lock()
-_registry: dict[tuple[DatabaseURL, bool], _Shared] = {}
+_registry: dict[tuple[DatabaseURL, bool], SharedDatabase] = {}
 # Nothing of the parent may be finalised in a forked child: it would speak on the parent's sockets.
-_inherited: list[dict[tuple[DatabaseURL, bool], _Shared]] = []
+_inherited: list[dict[tuple[DatabaseURL, bool], SharedDatabase]] = []
 
 
-def _shared(url: DatabaseURL, read_only: bool) -> _Shared:
+def _shared(url: DatabaseURL, read_only: bool) -> SharedDatabase:
     with _registry_lock:
-        return _registry.setdefault((url, read_only), _Shared(url, read_only))
+        return _registry.setdefault((url, read_only), SharedDatabase(url, read_only))
+
+
+def with_password(url: DatabaseURL) -> DatabaseURL:
+    """`url`, which carries no password, as this process has opened it before, perhaps with one."""
+    with _registry_lock:
+        return next((known for known, _ in _registry if known.url == url.url), url)
 
 
 def _forked() -> None:

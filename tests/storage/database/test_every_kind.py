@@ -15,10 +15,11 @@ import transaction
 from ZODB.POSException import ConflictError, ReadOnlyError
 
 import wendelin
-from tests.storage.database.children import children
+from tests.storage.database.children import Failed, children
 from tests.storage.database.servers import PostgresqlServer, postgresql_server, zeo_server
-from wendelin.storage.database import TransactionInfo, last_transactions, watch
+from wendelin.storage.database import TransactionInfo, last_transactions, past, watch
 from wendelin.storage.errors import UnavailableError
+from wendelin.storage.pickling import dumps, loads
 
 KINDS = [
     "local",
@@ -256,3 +257,31 @@ def test_a_failing_watcher_harms_nothing(url: str, conn: Any, caplog: pytest.Log
     assert conn.root()["x"] == 1
     assert "a callback of watch() failed" in caplog.text
     stop()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_view_is_sent_by_reference(kind: str, url: str, conn: Any) -> None:
+    """Another process opens the state that was sent, also when it knew the database before."""
+    array = conn.root()["a"] = wendelin.ZBigArray((1000, 8), "f8")
+    with children() as [child]:
+        child.do("import os, pickle")
+        for number in range(3):
+            array[:] = np.arange(8000).reshape(1000, 8) + number
+            transaction.commit()
+            data = dumps([array[::2], array])
+            assert len(data) < 1000
+            array[:] = -1
+            transaction.commit()
+            child.do(f"data = bytes.fromhex({data.hex()!r})")
+            if kind == "postgresql" and number == 0:
+                with pytest.raises(Failed, match=r"carries no password: set \$PGPASSWORD"):
+                    child.do("pickle.loads(data)")
+                child.do(f"os.environ['PGPASSWORD'] = {PostgresqlServer.password!r}")
+            child.do("view, array = pickle.loads(data)")
+            assert (
+                child.do("", "[view[:3, 0].tolist(), array[0:6:2, 0].tolist()]")
+                == [[number + n for n in (0, 16, 32)]] * 2
+            )
+        assert child.end() == 0
+    assert loads(data)[0][1, 1] == 19  # the password is known here
+    past.forget()
