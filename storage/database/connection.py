@@ -160,6 +160,19 @@ class DB(ZODB.DB):
             _ensure_root(storage)
         super().__init__(storage, **options)
 
+    def lastTransaction(self) -> bytes:
+        """The newest transaction, up to which `open(at=…)` works.
+
+        RelStorage answers what it looked at last, which for the database's own storage is the past: a storage of a
+        connection looks anew.
+        """
+        storage = self._mvcc_storage.new_instance()
+        try:
+            storage.poll_invalidations()
+            return bytes(storage.lastTransaction())
+        finally:
+            storage.release()
+
 
 def _ensure_root(storage: Any) -> None:
     """Give an empty database a Folder as its root; a database that has another root keeps it."""

@@ -101,7 +101,7 @@ def test_the_wheel_has_every_file_of_the_floors(wheel: Path) -> None:
     """Code, notebooks, data, configuration, py.typed, licence; and no test."""
     packed = set(zipfile.ZipFile(wheel).namelist())
     assert floor_files() - packed == set()
-    assert "wendelin/py.typed" in packed
+    assert {"wendelin/py.typed", "wendelin/testing.py"} <= packed
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in packed)
     assert {name.split("/")[0] for name in packed if ".dist-info/" not in name and ".data/" not in name} == {"wendelin"}
 

@@ -81,14 +81,16 @@ class Program:
 class ZeoServer(Program):
     """ZEO's own server (runzeo), as somebody else would run it."""
 
-    def __init__(self, folder: Path, address: tuple[str, int] | str) -> None:
+    def __init__(self, folder: Path, address: tuple[str, int] | str, *, blobs: bool = True) -> None:
         self.folder, self.address = folder, address
         folder.mkdir(parents=True, exist_ok=True)
         place = address if isinstance(address, str) else f"{address[0]}:{address[1]}"
         configuration = folder / "zeo.conf"
         configuration.write_text(
             f"<zeo>\n  address {place}\n</zeo>\n"
-            f"<filestorage 1>\n  path {folder}/Data.fs\n  blob-dir {folder}/blobs\n</filestorage>\n"
+            f"<filestorage 1>\n  path {folder}/Data.fs\n"
+            + (f"  blob-dir {folder}/blobs\n" if blobs else "")
+            + "</filestorage>\n"
         )
         command = [sys.executable, "-m", "ZEO.runzeo", "-C", str(configuration)]
         super().__init__(command, lambda: accepts(address), folder / "zeo.log")
@@ -101,9 +103,9 @@ class ZeoServer(Program):
 
 
 @contextmanager
-def zeo_server(folder: Path, *, tcp: bool = False) -> Iterator[ZeoServer]:
+def zeo_server(folder: Path, *, tcp: bool = False, blobs: bool = True) -> Iterator[ZeoServer]:
     """A ZEO server of the database in `folder` (below /tmp and short), on a UNIX socket in it or on a TCP port."""
-    server = ZeoServer(folder, ("127.0.0.1", free_port()) if tcp else str(folder / "zeo.sock"))
+    server = ZeoServer(folder, ("127.0.0.1", free_port()) if tcp else str(folder / "zeo.sock"), blobs=blobs)
     try:
         yield server
     finally:
