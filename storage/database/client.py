@@ -24,6 +24,8 @@ from ZEO.asyncio.client import ClientThread
 from ZEO.ClientStorage import ClientStorage
 from ZEO.Exceptions import ClientDisconnected, ServerException
 
+from wendelin.storage.database.durable import BlobFolder
+from wendelin.storage.database.refusals import translated
 from wendelin.storage.database.urls import ZeoURL
 from wendelin.storage.errors import ForkedConnectionError, ServerGoneError, StorageFullError
 
@@ -74,6 +76,7 @@ class ZeoStorage(ClientStorage):
             server_sync=True,
             _client_factory=partial(_Thread, owner=self),
         )
+        self.fshelper: Any = BlobFolder(self.fshelper.base_dir, self.fshelper.layout_name)
 
     def notify_disconnected(self) -> None:
         super().notify_disconnected()
@@ -94,6 +97,10 @@ class ZeoStorage(ClientStorage):
         if not self.is_connected():
             self.ping()  # a commit can wait for a server that comes back; its objects' serials are checked there
         return super().tpc_begin(*arguments, **named)
+
+    def storeBlob(self, *arguments: Any) -> Any:
+        with translated(Path(self.fshelper.base_dir)):
+            return super().storeBlob(*arguments)
 
     def _check_trans(self, trans: Any, meth: str) -> Any:
         with self.explained(meth):

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ZODB.blob import FilesystemHelper
 from ZODB.FileStorage import FileStorage
 
 _SETTLED = 1_000_000_000
@@ -32,10 +33,15 @@ class DurableFileStorage(FileStorage):
         # With old copies kept, packing would free no segment: they stay linked beside the new ones.
         options.setdefault("pack_keep_old", False)
         self._directories = Directories(Path(blob_dir).absolute())
+        self._doubtful: list[tuple[bytes, bytes]] = []
         super().__init__(path, blob_dir=blob_dir, **options)
         if is_new and not self.isReadOnly():
             sync_new_folder(Path(path).absolute().parent)
             sync_blob_folder(Path(blob_dir))
+
+    def _blob_init(self, blob_dir: str, layout: str = "automatic") -> None:
+        super()._blob_init(blob_dir, layout)
+        self.fshelper: Any = BlobFolder(blob_dir, self.fshelper.layout_name)
 
     def _blob_storeblob(self, oid: bytes, serial: bytes, blobfilename: str) -> None:
         target = Path(self.fshelper.getBlobFilename(oid, serial))
@@ -55,6 +61,7 @@ class DurableFileStorage(FileStorage):
         except OSError:
             with self._lock:
                 self._drop_tail()
+                self._files.flush()
             raise
 
     def _abort(self) -> None:
@@ -66,6 +73,7 @@ class DurableFileStorage(FileStorage):
             self._file.seek(self._pos + 16)
             self._file.write(self._tstatus.encode())
             self._finish_finish(tid)
+            self._forget_doubtful()
         except OSError:
             self._take_back()
             raise
@@ -74,24 +82,35 @@ class DurableFileStorage(FileStorage):
             raise
 
     def _take_back(self) -> None:
-        """Undo a transaction whose end did not reach the disk; blobs stay unless that itself is on the disk."""
+        """Undo a transaction whose end did not reach the disk; its blobs stay until that itself is on the disk."""
         try:
             self._drop_tail()
+            self._files.empty()  # not flush(), which waits for the lock that finishing holds
             os.fsync(self._file.fileno())
         except OSError:
+            self._doubtful += self.dirty_oids
             self._blob_tpc_finish()
         else:
             self._blob_tpc_abort()
 
+    def _forget_doubtful(self) -> None:
+        """Remove blobs of transactions that failed at their end, now that a later one lies in their place."""
+        while self._doubtful:
+            oid, serial = self._doubtful.pop()
+            with contextlib.suppress(OSError):
+                Path(self.fshelper.getBlobFilename(oid, serial)).unlink()
+
     def _drop_tail(self) -> None:
         """End the file behind the last transaction, and forget what the buffer could not write."""
-        old = self._file
-        self._file: Any = Path(self._file_name).open("r+b")  # noqa: SIM115  closed with the storage
-        # A buffer that cannot be written can be neither emptied nor closed; without its file it is.
-        old.raw.close()
+        self._file: Any = _reopened(self._file, "r+b")
         self._file.truncate(self._pos)
-        self._files.flush()
         self._nextpos = 0
+
+    def _clear_temp(self) -> None:
+        try:
+            super()._clear_temp()
+        except OSError:
+            self._tfile: Any = _reopened(self._tfile, "w+b")
 
     @staticmethod
     def packer(storage: Any, referencesf: Any, stop: bytes, gc: bool) -> Any:
@@ -106,6 +125,26 @@ class DurableFileStorage(FileStorage):
         super()._initIndex(index, tindex)
         if not self._is_read_only:
             sync_directory(Path(self._file_name).absolute().parent)
+
+
+def _reopened(file: Any, mode: str) -> Any:
+    """The same file without what its buffer holds.
+
+    A buffer that the disk does not take can be neither emptied nor closed; once its file is closed, it is.
+    """
+    fresh = Path(file.name).open(mode)  # noqa: SIM115  closed with the storage
+    file.raw.close()
+    return fresh
+
+
+class BlobFolder(FilesystemHelper):
+    """A folder of blobs that raises the machine's own error where ZODB's fails an assertion: no room, no permission."""
+
+    def getPathForOID(self, oid: bytes, create: bool = False) -> str:
+        path: str = super().getPathForOID(oid)
+        if create:
+            Path(path).mkdir(parents=True, exist_ok=True)
+        return path
 
 
 class Directories:

@@ -52,9 +52,17 @@ class FolderStorage(DurableFileStorage):
         with translated(self._folder):
             return super().storeBlob(*arguments)
 
+    def tpc_begin(self, *arguments: Any, **named: Any) -> Any:
+        with translated(self._folder):
+            return super().tpc_begin(*arguments, **named)
+
     def tpc_vote(self, transaction: Any) -> Any:
         with translated(self._folder):
             return super().tpc_vote(transaction)
+
+    def tpc_finish(self, *arguments: Any, **named: Any) -> Any:
+        with translated(self._folder):
+            return super().tpc_finish(*arguments, **named)
 
 
 def _folder_storage(folder: Path, read_only: bool) -> FolderStorage:

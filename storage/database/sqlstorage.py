@@ -17,11 +17,12 @@ from relstorage.adapters.interfaces import UnableToAcquireLockError
 from relstorage.blobhelper.shared import SharedBlobHelper
 from relstorage.storage import RelStorage
 from transaction.interfaces import TransientError
-from ZODB.POSException import ConflictError, StorageError
+from ZODB.blob import set_not_writable
+from ZODB.POSException import ConflictError, StorageError, StorageTransactionError
 
-from wendelin.storage.database.durable import Directories, sync_blob_folder, sync_file, sync_new_folder
+from wendelin.storage.database.durable import BlobFolder, Directories, sync_blob_folder, sync_file, sync_new_folder
 from wendelin.storage.database.refusals import resource_error, translated
-from wendelin.storage.errors import DatabaseLockedError, ServerGoneError
+from wendelin.storage.errors import DatabaseLockedError, ServerGoneError, StorageFullError
 
 
 class CommitLockedError(DatabaseLockedError, ConflictError):
@@ -55,10 +56,18 @@ class SqlStorage(RelStorage):
                 return super().tpc_vote(transaction)
         except UnableToAcquireLockError as error:
             raise self._locked(error) from error
-        except sqlite3.OperationalError as error:
-            raise self._refused(error) from error
 
     def tpc_finish(self, transaction: Any, f: Any = None) -> Any:
+        placed = list((self.blobhelper._txn_blobs or {}).values()) if self.blobhelper.txn_has_blobs else []
+        try:
+            return self._finish(transaction, f)
+        except StorageFullError:
+            # sqlite3 has taken the transaction back, after RelStorage had forgotten its blobs.
+            for name in placed:
+                Path(name).unlink(missing_ok=True)
+            raise
+
+    def _finish(self, transaction: Any, f: Any) -> Any:
         with self._connected(
             "during a commit, which may have succeeded or not: look before you repeat it",
             "A client that is stopped between vote and finish for longer than the transaction_timeout of its URL loses "
@@ -72,7 +81,7 @@ class SqlStorage(RelStorage):
             yield
         except self._adapter.driver.disconnected_exceptions as error:
             if isinstance(error, sqlite3.Error):
-                raise
+                raise self._refused(error) from error
             raise SqlServerGone(f"the connection to {self.getName()} broke {when}. {advice}") from error
 
     def _locked(self, error: Exception) -> CommitLockedError:
@@ -83,7 +92,7 @@ class SqlStorage(RelStorage):
             "(kill -CONT) or end it (kill -9), which loses nothing that was committed"
         )
 
-    def _refused(self, error: sqlite3.OperationalError) -> Exception:
+    def _refused(self, error: sqlite3.Error) -> Exception:
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
             return resource_error(Path(self._options.blob_dir).parent, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
         return error
@@ -99,6 +108,9 @@ class DurableBlobs(SharedBlobHelper):
         self, options: Any, adapter: Any, fshelper: Any = None, directories: Directories | None = None
     ) -> None:
         is_new = fshelper is None and not Path(options.blob_dir).exists()
+        if fshelper is None:
+            fshelper = BlobFolder(options.blob_dir)
+            fshelper.create()
         super().__init__(options, adapter, fshelper)
         self._directories = directories or Directories(Path(options.blob_dir).absolute())
         self.new_instance_kwargs = {"directories": self._directories}
@@ -120,6 +132,17 @@ class DurableBlobs(SharedBlobHelper):
         with translated(Path(self.blob_dir)):
             super().storeBlob(cursor, store, oid, serial, data, blobfilename, version, txn)
             sync_file(self._txn_blobs[oid])
+
+    def _move_blobs_into_place(self, tid: bytes | None) -> None:
+        """Without RelStorage's lock files, for which a full disk has no room: nobody else uses these names."""
+        if self._txn_blobs and not tid:
+            raise StorageTransactionError("the blobs' names are not known yet")
+        for oid, source in self._txn_blobs.items():
+            target = self.fshelper.getBlobFilename(oid, tid)
+            if source != target:
+                Path(source).rename(target)
+                set_not_writable(target)
+                self._txn_blobs[oid] = target
 
     def vote(self, tid: bytes | None = None) -> None:
         """Give the files their names. Called without `tid` first, which raises, and again when it is known."""

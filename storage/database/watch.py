@@ -67,8 +67,10 @@ def _poll(storage: Any, callback: Callable[[], object]) -> Callable[[], None]:
         instance.poll_invalidations()
         return instance.lastTransaction()
 
+    seen = newest()  # before this returns: what is committed from then on is heard
+
     def loop() -> None:
-        seen = newest()
+        nonlocal seen
         while not ended.wait(POLL_SECONDS):
             try:
                 found = newest()

@@ -131,7 +131,7 @@ def test_a_new_database_survives_a_power_failure_with_its_first_commit(tmp_path:
     storage.close()
 
 
-@pytest.mark.parametrize("moment", ["at its end", "before the new file is in place"])
+@pytest.mark.parametrize("moment", ["at its end", "before its renames are on the disk"])
 def test_packing_survives_a_power_failure(tmp_path: Path, moment: str) -> None:
     """ZODB syncs neither the packed file nor the directory in which it takes the place of the old one."""
     state = tmp_path / "state"

@@ -102,17 +102,19 @@ def lose_unsynced(
     """
     synced = _Synced(journal)
     lost: list[str] = []
-    _undo_moves(folder, synced, lost)
+    _undo_moves(folder, synced, trusted, lost)
     _cut(folder, synced, trusted, lost)
     return lost
 
 
-def _undo_moves(folder: Path, synced: _Synced, lost: list[str]) -> None:
+def _undo_moves(folder: Path, synced: _Synced, trusted: Callable[[str], bool], lost: list[str]) -> None:
     """Give files their synced names back where these are gone or taken, but the file is still there."""
     there = {path.stat().st_ino: path for path in folder.rglob("*") if path.is_file()}
     for directory in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
         for name, inode in synced.names.get(directory.stat().st_ino, {}).items():
             path = directory / name
+            if trusted(name):
+                continue
             if inode in there and (not path.exists() or path.stat().st_ino != inode):
                 if path.is_dir():
                     continue
