@@ -79,7 +79,7 @@ def ufunc(function: np.ufunc, method: str, inputs: tuple[Any, ...], options: dic
 
 def _can_be_cut(function: np.ufunc, views: tuple[Any, ...], targets: tuple[Any, ...], options: dict[str, Any]) -> bool:
     shapes = {np.shape(target) for target in targets if target is not None}
-    if function.signature is not None or len(shapes) != 1 or None in targets or not next(iter(shapes)):
+    if function.signature is not None or len(shapes) != 1 or any(target is None for target in targets):
         return False
     if max(target.nbytes for target in targets) <= step():
         return False

@@ -207,10 +207,8 @@ class ArrayOwner:
         self._joined = False
         self._spiller.settled()
         with uninterrupted():
-            adopted, self._adopted = self._adopted, []
-            for array, memory in adopted:
-                if array._p_jar is None:
-                    self._give_back(array, memory)
+            self._disown()
+            self._adopted.clear()
             chunks, self._chunks = self._chunks, []
             for part in (part for some in chunks for part in some.parts if committed):
                 part.forget_file()
@@ -253,16 +251,21 @@ class ArrayOwner:
         """Let the arrays show what they did at a `snapshot` of this transaction."""
         for oid, memory in list(self._memories.items()):
             if memory.handed_out:
-                array: Any = self.connection.get(oid)
-                array._p_activate()
+                try:
+                    array: Any = self.connection.get(oid)
+                    array._p_activate()
+                except POSKeyError:  # made since: it is like any new object again
+                    continue
                 array.extents._p_activate()
                 memory.restore(snapshot.get(oid, []), array.extents)
+        self._disown()
 
     def rolled_back(self) -> None:
         """Let the arrays show what they did before this transaction touched them."""
         self._joined = False
+        new = [memory for _, memory in self._adopted]
         for memory in self._memories.values():
-            if memory.handed_out:
+            if memory.handed_out and memory not in new:
                 memory.revert()
                 memory.serial = None
 
@@ -312,6 +315,13 @@ class ArrayOwner:
             return
         if memory.serial != extents._p_serial:
             memory.follow(extents)
+
+    def _disown(self) -> None:
+        """Give their memory back to new arrays that were not stored after all."""
+        for array, memory in self._adopted:
+            if array._p_jar is None:
+                self._give_back(array, memory)
+        self._adopted = [(array, memory) for array, memory in self._adopted if array._p_jar is not None]
 
     def _give_back(self, array: ZBigArray, memory: ArrayMemory) -> None:
         """A new array was not stored after all: it keeps its contents, like any new Python object."""

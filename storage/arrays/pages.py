@@ -7,7 +7,7 @@ directories more. `Chunks` serve storages that have no blobs. Both are immutable
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Protocol
 
 from persistent import Persistent
 
@@ -15,23 +15,33 @@ from persistent import Persistent
 CHUNK = 1 << 20
 
 
+class File(Protocol):
+    """Whatever has an open file, and keeps it open as long as it lives."""
+
+    fd: int
+
+
 class Pages(Persistent):
     """Some bytes of an array. They may still lie in a file when they are stored, and are never all in memory then."""
 
     data: bytes
 
-    def __init__(self, data: bytes | None = None, *, fd: int = -1, offset: int = 0, nbytes: int = 0) -> None:
+    def __init__(
+        self, data: bytes | None = None, *, file: File | None = None, offset: int = 0, nbytes: int = 0
+    ) -> None:
         if data is not None:
             self.data = data
         else:
-            self._v_file = (fd, offset, nbytes)
+            self._v_file = (file, offset, nbytes)  # holds the file, which would be closed before this is stored
 
     def __getstate__(self) -> Any:
         file = self.__dict__.get("_v_file")
         if file is None:
             return super().__getstate__()
-        fd, offset, nbytes = file
-        return {"data": os.pread(fd, nbytes, offset)}
+        source, offset, nbytes = file
+        data = os.pread(source.fd, nbytes, offset)
+        assert len(data) == nbytes, f"{len(data)} of {nbytes} bytes are there"
+        return {"data": data}
 
     def forget_file(self) -> None:
         """Now that it is stored: read from the database from now on."""

@@ -99,9 +99,8 @@ class RemoteFiles:
 
     def bring_blobs(self, blobs: list[Any]) -> None:
         """Let several blobs come over the wire at once, where the storage keeps none of them here yet."""
-        helper = getattr(self._db.storage, "fshelper", None) or getattr(
-            getattr(self._db.storage, "blobhelper", None), "fshelper", None
-        )
+        storage = self._db.storage
+        helper = getattr(getattr(storage, "blobhelper", storage), "fshelper", None)
         if helper is None:
             return
         absent = [

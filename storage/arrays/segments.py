@@ -45,7 +45,7 @@ def blob_folder(storage: Any) -> str | None:
     """Where uncommitted blobs of a storage lie, so that a commit renames them; None when it keeps no blobs."""
     try:
         return str(storage.temporaryDirectory())
-    except (AttributeError, Unsupported):
+    except (AttributeError, TypeError, Unsupported):
         return None
 
 
@@ -146,7 +146,7 @@ class Draft:
         if nbytes <= INLINE and self._blob is None:
             return Pages(_pread(self.fd, nbytes, 0))
         if not as_blob:
-            parts = [Pages(fd=self.fd, offset=at, nbytes=min(CHUNK, nbytes - at)) for at in range(0, nbytes, CHUNK)]
+            parts = [Pages(file=self, offset=at, nbytes=min(CHUNK, nbytes - at)) for at in range(0, nbytes, CHUNK)]
             return Chunks(nbytes, CHUNK, parts)
         with _room_for([(0, self.pages)], self.folder):
             os.ftruncate(self.fd, nbytes)  # what a write that failed has left behind the end
