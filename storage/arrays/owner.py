@@ -207,7 +207,7 @@ class ArrayOwner:
         self._joined = False
         self._spiller.settled()
         with uninterrupted():
-            self._disown()
+            self.disown()
             self._adopted.clear()
             chunks, self._chunks = self._chunks, []
             for part in (part for some in chunks for part in some.parts if committed):
@@ -258,7 +258,7 @@ class ArrayOwner:
                     continue
                 array.extents._p_activate()
                 memory.restore(snapshot.get(oid, []), array.extents)
-        self._disown()
+        self.disown()
 
     def rolled_back(self) -> None:
         """Let the arrays show what they did before this transaction touched them."""
@@ -316,7 +316,7 @@ class ArrayOwner:
         if memory.serial != extents._p_serial:
             memory.follow(extents)
 
-    def _disown(self) -> None:
+    def disown(self) -> None:
         """Give their memory back to new arrays that were not stored after all."""
         for array, memory in self._adopted:
             if array._p_jar is None:

@@ -107,6 +107,11 @@ class Connection(ZODB.Connection.Connection):
         finally:
             self._in_commit = False
 
+    def _invalidate_creating(self, creating: Any = None) -> None:
+        """Objects made since a savepoint are not stored after all: new arrays among them keep their contents."""
+        super()._invalidate_creating(creating)
+        self.arrays.disown()
+
     def savepoint(self) -> Any:
         """A savepoint of objects and of arrays, new ones too."""
         if self._in_commit:
