@@ -43,6 +43,12 @@ class Pages(Persistent):
         assert len(data) == nbytes, f"{len(data)} of {nbytes} bytes are there"
         return {"data": data}
 
+    def __getattr__(self, name: str) -> Any:
+        """Bytes that lie in a file still: the same that were stored."""
+        if name != "data" or "_v_file" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return self.__getstate__()["data"]
+
     def forget_file(self) -> None:
         """Now that it is stored: read from the database from now on."""
         if self.__dict__.pop("_v_file", None) is not None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wendelin.storage.arrays.array import ZBigArray
+from wendelin.storage.arrays.compaction import defragment
 from wendelin.storage.arrays.extents import END
 from wendelin.storage.arrays.pages import Chunks, Pages
 from wendelin.storage.database.connection import Connection
@@ -59,9 +60,11 @@ class Contents(Base):
             self.place(connection)[name] = array = ZBigArray(shape, dtype, order, blksize=BLOCK)
             wanted[name] = noise(shape, dtype, seed)
             array[...] = wanted[name]
+        self.place(connection)["plain"] = {"name": "Golden"}
         commit(connection)
         self.close_databases()
         place = self.place(self.connect())
+        assert place["plain"] == {"name": "Golden"}
         for name, (shape, dtype, order) in LAYOUTS.items():
             array = place[name]
             assert (array.shape, array.dtype, array.order) == (shape, np.dtype(dtype), order)
@@ -287,6 +290,14 @@ class Contents(Base):
                 array[row, turn] = wanted[row, turn] = turn
                 commit(connection)
         assert array.extents.base is not None
+        assert_same(array, wanted)
+        begin(other)
+        assert_same(self.place(other)["a"], wanted)
+        assert defragment(array) > 0
+        for turn in range(3):  # what was moved is changed, and moved again
+            array[10 * turn, 5] = wanted[10 * turn, 5] = turn + 100
+            commit(connection)
+        defragment(array)
         assert_same(array, wanted)
         begin(other)
         assert_same(self.place(other)["a"], wanted)

@@ -1,4 +1,4 @@
-"""What all kinds of databases promise, whoever stores the bytes."""
+"""What all kinds of databases promise beside the contract of storages (see tests/storage/test_contract.py)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import transaction
-from ZODB.POSException import ConflictError, ReadOnlyError
+from ZODB.POSException import ReadOnlyError
 
 import wendelin
 from tests.storage.database.children import Failed, children
@@ -63,67 +63,6 @@ def conn(url: str) -> Iterator[Any]:
     yield connection
     transaction.abort()
     connection.close()
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_what_is_committed_is_there_after_reopening(url: str) -> None:
-    connection = wendelin.connect(url)
-    connection.root()["plants/4/power"] = wendelin.ZBigArray((1000, 8), "f4")
-    connection.root()["plants/4/power"][5:7] = 3
-    connection.root()["name"] = "Golden"
-    transaction.commit()
-    connection.close()
-    connection = wendelin.connect(url)
-    root = connection.root()
-    assert isinstance(root, wendelin.Folder)
-    assert root["name"] == "Golden"
-    assert np.sum(root["plants/4/power"][...]) == 48
-    connection.close()
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_abort_takes_everything_back(conn: Any) -> None:
-    conn.root()["x"] = wendelin.ZBigArray((4,), "f8")
-    transaction.commit()
-    conn.root()["x"][:] = 5
-    conn.root()["y"] = 1
-    transaction.abort()
-    assert list(conn.root()) == ["x"]
-    assert list(conn.root()["x"]) == [0, 0, 0, 0]
-
-
-@pytest.mark.parametrize("kind", SHARED)
-def test_another_process_sees_and_changes_it(url: str, conn: Any) -> None:
-    conn.root()["x"] = wendelin.ZBigArray((100,), "i8")
-    conn.root()["x"][10] = 7
-    transaction.commit()
-    with children() as [child]:
-        child.do(f"import wendelin, transaction; c = wendelin.connect({url!r}); a = c.root()['x']")
-        assert child.do("", "int(a[10])") == 7
-        child.do("a[20] = 9; c.root()['theirs'] = 1; transaction.commit()")
-        transaction.begin()
-        assert list(conn.root()) == ["theirs", "x"]
-        assert conn.root()["x"][20] == 9
-        child.do("c.close()")
-        assert child.end() == 0
-
-
-@pytest.mark.parametrize("kind", SHARED)
-def test_two_writers_of_one_name_conflict_and_of_two_names_merge(url: str, conn: Any) -> None:
-    conn.root()["x"] = 0
-    transaction.commit()
-    with children() as [child]:
-        child.do(f"import wendelin, transaction; c = wendelin.connect({url!r}); r = c.root(); r['x']")
-        conn.root()["ours"] = 1
-        child.do("r['theirs'] = 2; transaction.commit()")
-        transaction.commit()
-        child.do("transaction.begin(); r['x'] = 1")
-        conn.root()["x"] = 2
-        child.do("transaction.commit()")
-        with pytest.raises(ConflictError):
-            transaction.commit()
-        transaction.abort()
-        assert dict(conn.root().items()) == {"ours": 1, "theirs": 2, "x": 1}
 
 
 @pytest.mark.parametrize("kind", KINDS)
