@@ -154,18 +154,19 @@ class History(Base):
             commit(connection)
             begin(other)
             assert self._undone(connection, self._latest(connection))
-            self._check_everywhere(connection, other, name, before)
+            self._check({name: before}, connection, other, self.connect())
             assert_same(view, before, name)
             self.place(connection)[name].append(before[:2])  # and it goes on from there
             self.place(connection)[name][5] = before[5] = 5
             commit(connection)
             wanted = np.concatenate([before, before[:2]])
             wanted[len(before) :] = noise((4 * ROWS, 8), "i8")[:2]
-            self._check_everywhere(connection, other, name, wanted)
+            self._check({name: wanted}, connection, other, self.connect())
 
     def test_undoing_an_earlier_change_succeeds_or_fails_but_never_mixes(self) -> None:
         self._need_history()
         connection, other = self.connect(), self.connect(self.other_db())
+        wanted: dict[str, Values] = {}
         for (first, earlier), (second, later) in PAIRS:
             name = f"{first}, then {second}"
             before = self._prepared(connection, name)
@@ -174,14 +175,15 @@ class History(Base):
             number = self._latest(connection)
             later.array(self.place(connection)[name])
             commit(connection)
-            wanted = later.plain(earlier.plain(before))
-            if self._undone(connection, number):
-                wanted = later.plain(before)
-            self._check_everywhere(connection, other, name, wanted)
+            undone = self._undone(connection, number)
+            wanted[name] = later.plain(before if undone else earlier.plain(before))
+            self._check({name: wanted[name]}, connection, other)
+        self._check(wanted, self.connect())
 
     def test_an_undo_between_the_commits_of_another_never_mixes(self) -> None:
         self._need_history()
         connection, other = self.connect(), self.connect(self.other_db())
+        wanted: dict[str, Values] = {}
         for (first, undone), (second, change) in PAIRS:
             name = f"{first}, then {second}"
             before = self._prepared(connection, name)
@@ -190,13 +192,14 @@ class History(Base):
             begin(other)
             change.array(self.place(other)[name])
             assert self._undone(connection, self._latest(connection))
-            wanted = before
+            wanted[name] = before
             try:
                 commit(other)
-                wanted = change.plain(before)
+                wanted[name] = change.plain(before)
             except ConflictError:
                 abort(other)
-            self._check_everywhere(connection, other, name, wanted)
+            self._check({name: wanted[name]}, connection, other)
+        self._check(wanted, self.connect())
 
     def _prepared(self, connection: Connection, name: str) -> Values:
         self.place(connection)[name] = array = ZBigArray((4 * ROWS, 8), "i8", blksize=BLOCK)
@@ -208,13 +211,11 @@ class History(Base):
         commit(connection)
         return np.asarray(array).copy()
 
-    def _check_everywhere(self, connection: Connection, other: Connection, name: str, wanted: Values) -> None:
-        fresh = self.connect()
-        for found in (connection, other, fresh):
-            begin(found)
-            assert_same(self.place(found)[name], wanted, name)
-        abort(fresh)
-        fresh.close()
+    def _check(self, wanted: dict[str, Values], *connections: Connection) -> None:
+        for connection in connections:
+            begin(connection)
+            for name, values in wanted.items():
+                assert_same(self.place(connection)[name], values, name)
 
     def _tid(self, array: ZBigArray) -> bytes:
         """The transaction that changed it last."""
