@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import html
-import operator
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,9 +12,19 @@ from persistent import Persistent
 
 from wendelin.storage.arrays import blockwise, unstored
 from wendelin.storage.arrays.extents import END, PAGE, Extents
-from wendelin.storage.arrays.layout import Order, Shape, checked_dtype, checked_shape, human, strides, without
+from wendelin.storage.arrays.keys import view_key
+from wendelin.storage.arrays.layout import (
+    Order,
+    Shape,
+    checked_dtype,
+    checked_shape,
+    described,
+    human,
+    strides,
+    without,
+)
 from wendelin.storage.arrays.memory import ArrayMemory
-from wendelin.storage.errors import ForeignConnectionError, ForkedConnectionError
+from wendelin.storage.errors import ForeignConnectionError
 
 #: Bytes of a block by default: the unit in which concurrent writers conflict.
 BLOCK = 2 << 20
@@ -306,15 +313,9 @@ class ZBigArray(Persistent, NDArrayOperatorsMixin):
 
     def _select(self, key: Any) -> tuple[npt.NDArray[Any], bool]:
         """The view that a key names, mapped; and whether NumPy would give a scalar for it."""
-        parts = key if isinstance(key, tuple) else (key,)
-        is_field = isinstance(key, str) or (isinstance(key, list) and key and all(isinstance(k, str) for k in key))
-        if not is_field:
-            parts = tuple(_basic(part) for part in parts)
-            if not any(part is Ellipsis for part in parts):
-                parts = (*parts, Ellipsis)  # makes NumPy give a view, which reads nothing, also of one element
+        wanted, may_be_scalar = view_key(key)
         memory = self._memory()
-        whole = memory.view(self.shape, self.dtype, self.strides)
-        view = whole[key if is_field else parts]
+        view = memory.view(self.shape, self.dtype, self.strides)[wanted]
         if view.size:
             lo, hi = np.lib.array_utils.byte_bounds(view)
             memory.ensure(lo - memory.start, hi - memory.start, self._extents)
@@ -322,7 +323,7 @@ class ZBigArray(Persistent, NDArrayOperatorsMixin):
             self.hand_out(view.nbytes)
         if self._forked:
             view.flags.writeable = False
-        return view, not is_field and view.ndim == 0 and not any(part is Ellipsis for part in _parts(key))
+        return view, may_be_scalar and view.ndim == 0
 
     def _memory(self) -> ArrayMemory:
         jar = self._p_jar
@@ -389,38 +390,8 @@ class ZBigArray(Persistent, NDArrayOperatorsMixin):
         return f"<ZBigArray shape={self.shape} dtype={self.dtype} order={self.order!r} {human(self.nbytes)}>"
 
     def _repr_html_(self) -> str:
-        rows = {
-            "shape": " × ".join(f"{n:,}" for n in self.shape) or "()",
-            "dtype": str(self.dtype),
-            "order": self.order,
-            "size": f"{human(self.nbytes)} in blocks of {human(self.blksize)}",
-            "stored": "not yet" if self._p_jar is None else "yes, slices are views",
-        }
-        cells = "".join(
-            f"<tr><th style='text-align:left'>{name}</th><td style='text-align:left'>{html.escape(text)}</td></tr>"
-            for name, text in rows.items()
-        )
-        return f"<table><caption style='text-align:left'>ZBigArray</caption><tbody>{cells}</tbody></table>"
+        stored = "not yet" if self._p_jar is None else "yes, slices are views"
+        return described(self.shape, self.dtype, self.order, self.nbytes, self.blksize, stored)
 
 
 ZBigArray.__module__ = "wendelin"  # the stored name; see wendelin/__init__.py
-
-
-def _parts(key: Any) -> tuple[Any, ...]:
-    return key if isinstance(key, tuple) else (key,)
-
-
-def _basic(part: Any) -> Any:
-    """One part of a basic index; index lists and masks, which NumPy answers with a copy, are refused."""
-    if part is None or part is Ellipsis or isinstance(part, slice):
-        return part
-    if not isinstance(part, (bool, np.bool_)) and getattr(part, "ndim", 0) == 0:
-        with contextlib.suppress(TypeError):
-            return operator.index(part)
-    raise TypeError(
-        f"index {part!r} names no view, and slices of a ZBigArray are views: take the view first, A[:][index], "
-        "or write A[:][index] = value"
-    )
-
-
-__all__ = ["BLOCK", "ForkedConnectionError", "ZBigArray"]

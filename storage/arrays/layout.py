@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import operator
 from typing import Any, Literal, SupportsIndex
 
@@ -59,3 +60,21 @@ def human(nbytes: float) -> str:
             return f"{nbytes:.4g} {unit}"
         nbytes /= 1024
     return f"{nbytes:.4g} PiB"
+
+
+def described(
+    shape: tuple[int, ...], dtype: np.dtype[Any], order: Order, nbytes: int, blksize: int, stored: str
+) -> str:
+    """What an array is, as an HTML table."""
+    rows = {
+        "shape": " × ".join(f"{n:,}" for n in shape) or "()",
+        "dtype": str(dtype),
+        "order": order,
+        "size": f"{human(nbytes)} in blocks of {human(blksize)}",
+        "stored": stored,
+    }
+    cells = "".join(
+        f"<tr><th style='text-align:left'>{name}</th><td style='text-align:left'>{html.escape(text)}</td></tr>"
+        for name, text in rows.items()
+    )
+    return f"<table><caption style='text-align:left'>ZBigArray</caption><tbody>{cells}</tbody></table>"

@@ -16,26 +16,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from ZODB.blob import Blob
 
-from wendelin.storage.arrays import segments
-from wendelin.storage.arrays.addresses import Reservation, mappings_allowed
+from wendelin.storage.arrays import mapping, segments
+from wendelin.storage.arrays.addresses import Reservation
 from wendelin.storage.arrays.dirty import Detector, choose
 from wendelin.storage.arrays.extents import PAGE, Extents, Mark, Run
 from wendelin.storage.arrays.local import LocalFiles, scratch_folder
-from wendelin.storage.arrays.remote import Place
-from wendelin.storage.arrays.runs import HOLE, Interval, clip, difference, gaps, meets, paint, replaced, subtract, union
+from wendelin.storage.arrays.runs import HOLE, Interval, clip, difference, gaps, paint, replaced, subtract, union
 from wendelin.storage.arrays.segments import Draft
 from wendelin.storage.errors import AddressSpaceError
 
 _detector: list[Detector] = []
 _memories: weakref.WeakSet[ArrayMemory] = weakref.WeakSet()
-
-#: Runs from which on a request looks whether the process has too many mappings.
-_MANY = 64
-
-#: Pages from which on a run is mapped from where it lies, however scattered its neighbours are.
-_LONG = 2048
 
 
 def detector() -> Detector:
@@ -200,48 +192,10 @@ class ArrayMemory:
         self._unsettled = []
 
     def _map(self, runs: list[Run], named: dict[int, Any], shown: list[Run]) -> None:
-        """Lay files over the addresses, each segment opened once. `shown` is all that is stored thereabouts."""
-        if len(runs) > _MANY and 2 * len(runs) + _mappings() > mappings_allowed():
-            runs = self._map_together(runs, named, shown)
-        by_segment: dict[int, list[Run]] = {}
-        for run in runs:
-            by_segment.setdefault(run[2], []).append(run)
-        self.files.bring(named[number] for number in by_segment)
-        for number, some in by_segment.items():
-            for place in self.files.places(number, named[number], some, named):
-                self._map_place(place)
-
-    def _map_together(self, runs: list[Run], named: dict[int, Any], shown: list[Run]) -> list[Run]:
-        """Map runs that have only holes between them at once; returns what is left to be mapped as it lies.
-
-        Those that lie as far from each other in one file take no copy, for that file has holes there too.
-        """
-        alone: list[Run] = []
-        for some in self._stretches(runs, shown):
-            start, end = some[0][0], some[-1][0] + some[-1][1]
-            in_one_file = isinstance(named[some[0][2]], Draft | Blob)
-            if len({(run[2], run[3] - run[0]) for run in some}) == 1 and (len(some) == 1 or in_one_file):
-                alone.append((start, end - start, *some[0][2:]))
-            else:
-                self._map_place(self.files.together(some, named))
-        return alone
-
-    def _stretches(self, runs: list[Run], shown: list[Run]) -> list[list[Run]]:
-        written = self.dirty()
-        out = [[runs[0]]]
-        for run in runs[1:]:
-            before = out[-1][-1]
-            lo, hi = before[0] + before[1], run[0]
-            short = before[1] < _LONG and run[1] < _LONG
-            if short and (lo == hi or not (clip(shown, lo, hi) or meets(written, lo, hi))):
-                out[-1].append(run)
-            else:
-                out.append([run])
-        return out
-
-    def _map_place(self, place: Place) -> None:
-        start, length, fd, page = place
-        self._addresses.map_file(start * PAGE, length * PAGE, fd, page * PAGE)
+        """Lay files over the addresses. `shown` is all that is stored thereabouts."""
+        if mapping.too_many(runs, _mappings):
+            runs = mapping.lay_together(self._addresses, self.files, runs, named, shown, self.dirty())
+        mapping.lay(self._addresses, self.files, runs, named)
 
     def reserve(self, nbytes: int) -> None:
         """Make sure that `nbytes` fit: in place, else by moving, which living views forbid."""

@@ -258,7 +258,7 @@ def _from(connection: Any, oid: bytes) -> tuple[str, bytes, bytes]:
     found = _loaded(connection, oid)
     if oid in connection._added or (found is not None and found._p_serial == z64):
         raise _never_stored()
-    return connection.url, oid, _state(connection)
+    return connection.url, oid, max(_state(connection), *_serials(connection, found))
 
 
 def _state(connection: Any) -> bytes:
@@ -268,6 +268,16 @@ def _state(connection: Any) -> bytes:
     if before is not None:
         return bytes(p64(u64(before) - 1))
     return bytes(storage.lastTransaction())  # RelStorage: as it was last polled
+
+
+def _serials(connection: Any, array: Any) -> Iterator[bytes]:
+    """What is loaded may be newer than the connection's state: between a commit and an explicit begin it is."""
+    yield z64
+    if array is not None:
+        yield array._p_serial
+        extents = _loaded(connection, array.extents._p_oid)
+        if extents is not None:
+            yield extents._p_serial
 
 
 def _loaded(connection: Any, oid: bytes) -> Any:
