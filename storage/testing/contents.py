@@ -175,7 +175,7 @@ class Contents(Base):
         begin(other)
         assert_same(self.place(other)["a"], wanted)
         # The record of the extent map is written at each commit: it must not grow with the array.
-        assert max(sizes) < 16 << 10, sizes
+        assert max(sizes) < 8 << 10, sizes
 
     def _bytes_of(self, connection: Connection, obj: Any) -> int:
         begin(connection)
