@@ -8,9 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import transaction
+from ZODB.FileStorage import FileStorage
 
 import wendelin
+from tests.fixtures import write_0003
 from tests.fixtures.write_0002 import STRUCTURED
+from wendelin.storage.database.connection import DB
+from wendelin.storage.database.files import open_folder
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 
@@ -47,6 +51,35 @@ def test_a_database_of_issue_2_is_read_and_written(folder: Path) -> None:
     assert power[:].sum() == 2 * expected.sum()
     manager.abort()
     connection.close()
+
+
+@pytest.mark.parametrize("blobs", [True, False])
+def test_a_database_of_issue_3_is_read_and_written(tmp_path: Path, wendelin_home: Path, blobs: bool) -> None:
+    """With a log and a tail that are not folded, tiny changes and, without blobs, chunks."""
+    if blobs:
+        shutil.copytree(FIXTURES / "0003", tmp_path / "db")
+        (tmp_path / "db" / "blobs" / "tmp").mkdir(exist_ok=True)
+        storage = open_folder(tmp_path / "db")
+    else:
+        shutil.copy(FIXTURES / "0003.fs", tmp_path / "Data.fs")
+        storage = FileStorage(str(tmp_path / "Data.fs"))
+    db = DB(storage)
+    manager = transaction.TransactionManager()
+    connection = db.open(manager)
+    root = connection.root()
+    for name, expected in write_0003.expected().items():
+        np.testing.assert_array_equal(root[name][...], expected)
+        assert root[name].extents.entries or name != "pages"
+        root[name][3:5] = 99
+        root[name].append(expected[:2])
+    manager.commit()
+    connection.cacheMinimize()
+    for name, expected in write_0003.expected().items():
+        assert (root[name][3:5] == 99).all()
+        np.testing.assert_array_equal(root[name][5:], np.concatenate([expected[5:], expected[:2]]))
+    manager.abort()
+    connection.close()
+    db.close()
 
 
 def test_stored_classes_have_their_public_names(folder: Path) -> None:
