@@ -62,6 +62,7 @@ def test_several_processes_are_killed_and_nothing_that_was_acknowledged_is_lost(
     assert {"writer", "appender"} <= victims, found["text"]
     assert "server" in victims or kind == "sqlite", found["text"]
     assert "power" in victims or kind == "postgresql", found["text"]
+    assert found["conflicts"]["appender-0"] == found["conflicts"]["appender-1"] == 0, found["text"]
     assert all(found["acknowledged"][name] > 3 for name in ("writer-0", "writer-1", "appender-0", "appender-1"))
 
 
