@@ -2,7 +2,7 @@
 """From a clone to a working Wendelin with nothing but Python 3.11: `python3 bootstrap.py --help`.
 
 - Standard library only. Everything fetched is pinned by hash: requirements.lock (the environment), bench.lock
-  (other stores, for benchmarks only), bootstrap.lock (uv, Node) and hub_config/proxy/package-lock.json (the hub's proxy).
+  (other stores, for benchmarks), bootstrap.lock (uv, Node) and hub_config/proxy/package-lock.json (the hub's proxy).
 - No package index is named: pip, uv and npm use the one they are set up for, and a machine without pip reads
   the address from pip's own settings.
 - Everything made lies in .venv and .tools; a stamp (a hash of what went in) lets a second call do nothing.

@@ -257,7 +257,7 @@ class TestOperations:
         array = ZBigArray((10,), "i8")
         array[:] = range(10)
         assert type(array + 1) is np.ndarray
-        assert (1 + array).tolist() == list(range(1, 11))
+        assert np.asarray(1 + array).tolist() == list(range(1, 11))
         assert (array == 3).tolist() == [i == 3 for i in range(10)]
         assert np.add.reduce(array) == 45
         assert (np.ones(10) @ array) == 45

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ZODB.POSException import ConflictError
 
 from wendelin.storage.arrays.extents import Extents, resolve
-from wendelin.storage.arrays.merge import MOVE, SEAL, WRITE, packed, summary, upgraded
+from wendelin.storage.arrays.merge import MOVE, SEAL, WRITE, Passed, packed, summary, upgraded
 from wendelin.storage.arrays.runs import PAGE, Run, paint
 from wendelin.storage.arrays.tail import Assembled
 
@@ -97,7 +97,8 @@ class Map:
     def fold(self, name: str) -> None:
         extents = self.extents
         extents.passed = summary(extents.passed, extents.entries, PER_BLOCK)
-        extents.base = Base(name, paint(runs_of(extents.base), extents.log))
+        base: Any = Base(name, paint(runs_of(extents.base), extents.log))
+        extents.base = base
         extents.entries = []
         extents._name({})
 
@@ -241,7 +242,8 @@ def test_what_was_moved_gives_way_to_what_was_written():
 
 def test_both_folded_the_log_and_both_results_are_there():
     entries = [(1, 1, WRITE, [(0, 1, 1, 0)])]
-    old, passed = state(entries), [(1, [(0, 1)], [])]
+    old = state(entries)
+    passed: list[Passed] = [(1, [(0, 1)], [])]
     theirs = state([(2, 2, WRITE, [(4, 1, 2, 0)])], base=Reference("theirs"), passed=passed)
     ours = state([(2, 3, WRITE, [(8, 1, 3, 0)])], base=Reference("ours"), passed=passed)
     merged = upgraded(resolve(old, theirs, ours))

@@ -204,6 +204,7 @@ def test_a_view_is_sent_by_reference(kind: str, url: str, conn: Any) -> None:
     array = conn.root()["a"] = wendelin.ZBigArray((1000, 8), "f8")
     with children() as [child]:
         child.do("import os, pickle")
+        data = b""
         for number in range(3):
             array[:] = np.arange(8000).reshape(1000, 8) + number
             transaction.commit()
