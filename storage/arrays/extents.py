@@ -185,8 +185,9 @@ class Extents(Persistent):
             return None
         _, number, token, sealed, pieces = mark
         known = [entry for entry in self.entries if entry[0] <= number]
-        if known and known[-1][:2] != (number, token):
-            return None
+        last = known[-1][:2] if known else (self.entries[0][0] - 1 if self.entries else self.number, 0)
+        if last != (number, token):
+            return None  # another history: something was undone or folded
         pages = [(run[0], run[0] + run[1]) for entry in self.entries[len(known) :] for run in entry[3]]
         if (self.sealed, self.tail) != (sealed, pieces):
             same = self.sealed == sealed and sealed is not None and self.tail[: len(pieces)] == pieces

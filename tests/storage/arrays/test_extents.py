@@ -124,3 +124,20 @@ def test_what_is_stored_of_a_map_is_what_is_loaded(steps):
     loaded = Extents(1)
     loaded.__setstate__(pickle.loads(pickle.dumps(extents.__getstate__())))
     assert loaded.__dict__ == {name: value for name, value in extents.__dict__.items() if not name.startswith("_v_")}
+
+
+def test_what_was_undone_is_looked_at_as_a_whole():
+    extents = Extents(1, PAGES)
+    extents.settle(PAGES * R.PAGE)
+    empty = extents.mark()
+    extents.write([(3, 1, 1, 0)], {1: "segment 1"})
+    written = extents.mark()
+    assert extents.touched_since(empty) == [(3, 4)]
+    assert extents.touched_since(written) == []
+    before = Extents(1, PAGES)
+    before.settle(PAGES * R.PAGE)
+    assert before.touched_since(written) is None
+    before.write([(5, 1, 2, 0)], {2: "segment 2"})
+    assert before.touched_since(written) is None, "the same number, another transaction"
+    extents.append([(4, 0, 10)], {4: "segment 4"})
+    assert extents.touched_since(written) == [(PAGES, module.END)]

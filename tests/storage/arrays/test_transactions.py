@@ -483,3 +483,23 @@ def test_what_another_wrote_behind_a_cut_does_not_come_back(root, other, kept):
     other.transaction_manager.commit()
     transaction.begin()
     assert not array[:].any()
+
+
+def test_an_array_with_many_tiny_changes_opens_clean_and_an_abort_leaves_them(db, array):
+    """Its pages lie in objects and are shown from a file of this node: nothing looks as if this program wrote it."""
+    for k in range(40):
+        array[k * 3000] = -k - 1
+        array.append([k])
+        transaction.commit()
+    manager = transaction.TransactionManager()
+    connection = db.open(manager)
+    fresh = connection.root()["a"]
+    view = fresh[:]
+    assert [view[k * 3000] for k in range(40)] == [-k - 1 for k in range(40)]
+    assert connection.arrays.memory(fresh).dirty() == []
+    view[0] = view[9000] = view[-1] = 77
+    manager.abort()
+    assert (view[0], view[9000], view[-1]) == (-1, -4, 39)
+    manager.begin()
+    manager.commit()
+    connection.close()
