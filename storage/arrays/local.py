@@ -46,6 +46,7 @@ class LocalFiles:
 
     def __init__(self, remote: Callable[[], RemoteFiles] | None = None) -> None:
         self._remote = remote
+        self.near = False  # what is stored lies on this node: mapping more than was asked for brings nothing
         self._gathering: _Gathering | None = None
         self._known: OrderedDict[int, tuple[_Gathering, int]] = OrderedDict()
 

@@ -46,11 +46,17 @@ def lay_together(
 ) -> list[Run]:
     """Map runs that have only holes between them at once; returns what is left to be mapped as it lies.
 
-    `shown` is all that is stored thereabouts; pages that were `written` are no holes. Runs that lie as far from each
-    other in one file take no copy, for that file has holes there too; others are gathered in a file.
+    `shown` is all that is stored thereabouts; what is mapped already is mapped anew with its neighbours. Pages that
+    were `written` are neither holes nor may they be mapped anew. Runs that lie as far from each other in one file take
+    no copy, for that file has holes there too; others are gathered in a file.
     """
     alone: list[Run] = []
-    for some in _stretches(runs, shown, written):
+    asked = {run[0] for run in runs}
+    around = clip(shown, runs[0][0], runs[-1][0] + runs[-1][1])
+    clean = [run for run in around if run[0] in asked or not meets(written, run[0], run[0] + run[1])]
+    for some in _stretches(clean, around, written):
+        if len(some) == 1 and some[0][0] not in asked:
+            continue
         start, end = some[0][0], some[-1][0] + some[-1][1]
         in_one_file = isinstance(named[some[0][2]], Draft | Blob)
         if len({(run[2], run[3] - run[0]) for run in some}) == 1 and (len(some) == 1 or in_one_file):

@@ -30,6 +30,10 @@ _detector: list[Detector] = []
 _memories: weakref.WeakSet[ArrayMemory] = weakref.WeakSet()
 
 
+#: Pages mapped at once at least; and where it takes few mappings and what is stored lies on this node.
+_LEAST, _WIDE, _FEW_RUNS = 512, 1 << 16, 32
+
+
 def detector() -> Detector:
     """The way of finding written pages that this process uses; chosen at first use."""
     if not _detector:
@@ -45,7 +49,8 @@ def memory_at(address: int) -> ArrayMemory | None:
     return None
 
 
-def _mappings() -> int:
+def mappings() -> int:
+    """About how many mappings the arrays of this process take."""
     return sum(memory.mappings for memory in list(_memories))
 
 
@@ -126,18 +131,27 @@ class ArrayMemory:
 
     def ensure(self, lo: int, hi: int, extents: Extents) -> None:
         """Map bytes [lo, hi) as `extents` has them stored, whole blocks."""
-        step = self.pages_per_block
-        first = lo // PAGE // step * step
-        last = min(-(-hi // (PAGE * step)) * step, self._addresses.size // PAGE)
-        missing = gaps(self._mapped, first, last)
+        missing = gaps(self._mapped, *self._window(lo, hi, max(self.pages_per_block, _LEAST)))
+        if not missing:
+            return
+        if self.files.near and (more := self._more(lo, hi, extents)):
+            missing = more
         for a, b in missing:
             self._addresses.map_zeros(a * PAGE, (b - a) * PAGE)
             runs, named = extents.layout(a, b)
             self._map(runs, named, runs)
             self._runs = paint(self._runs, runs)
             self._sources.update(named)
-        if missing:
-            self._mapped = union([*self._mapped, *missing])
+        self._mapped = union([*self._mapped, *missing])
+
+    def _window(self, lo: int, hi: int, step: int) -> Interval:
+        """Whole steps of pages around bytes [lo, hi), as far as there are addresses."""
+        return lo // PAGE // step * step, min(-(-hi // (PAGE * step)) * step, self._addresses.size // PAGE)
+
+    def _more(self, lo: int, hi: int, extents: Extents) -> list[Interval]:
+        """A wider range to map, so that the next slices find it; nothing where it would take many mappings."""
+        wide = gaps(self._mapped, *self._window(lo, hi, max(self.pages_per_block, _WIDE)))
+        return wide if sum(len(extents.layout(a, b)[0]) for a, b in wide) <= _FEW_RUNS else []
 
     def follow(self, extents: Extents) -> None:
         """Show what `extents` has now: only pages that moved are mapped anew, at the same addresses.
@@ -193,7 +207,7 @@ class ArrayMemory:
 
     def _map(self, runs: list[Run], named: dict[int, Any], shown: list[Run]) -> None:
         """Lay files over the addresses. `shown` is all that is stored thereabouts."""
-        if mapping.too_many(runs, _mappings):
+        if mapping.too_many(runs, mappings):
             runs = mapping.lay_together(self._addresses, self.files, runs, named, shown, self.dirty())
         mapping.lay(self._addresses, self.files, runs, named)
 

@@ -23,10 +23,12 @@ from transaction._transaction import Status
 from ZODB.POSException import ConflictError, POSKeyError
 
 from wendelin.storage.arrays import flush
+from wendelin.storage.arrays.addresses import mappings_allowed
 from wendelin.storage.arrays.budget import Spiller
+from wendelin.storage.arrays.filesystems import is_remote
 from wendelin.storage.arrays.interrupts import uninterrupted
 from wendelin.storage.arrays.local import LocalFiles, scratch_folder
-from wendelin.storage.arrays.memory import ArrayMemory
+from wendelin.storage.arrays.memory import ArrayMemory, mappings
 from wendelin.storage.arrays.pages import Chunks
 from wendelin.storage.arrays.remote import RemoteFiles
 from wendelin.storage.arrays.savepoints import Joined
@@ -67,6 +69,7 @@ class ArrayOwner:
         self._committing = False
         self._forks = _forks
         self._files = LocalFiles(self._remote_files)
+        self._looked = False
         self._remote: RemoteFiles | None = None
         self._drafts: tuple[str | None] | None = None
         self._spiller = Spiller(lambda: list(self._memories.values()))
@@ -92,6 +95,12 @@ class ArrayOwner:
         """Whether the storage keeps blobs; if not, segments are chunks of database objects."""
         return self._blob_folder is not None
 
+    def _look_where_blobs_lie(self) -> None:
+        storage, self._looked = self.connection.db().storage, True
+        shared = getattr(getattr(storage, "blobhelper", storage), "shared_blob_dir", True)
+        folder = self._blob_folder
+        self._files.near = bool(shared) and folder is not None and not is_remote(folder)
+
     def _remote_files(self) -> RemoteFiles:
         if self._remote is None:
             self._remote = RemoteFiles(self.connection.db(), self.connection.url)
@@ -111,6 +120,8 @@ class ArrayOwner:
             self._join()
         oid = array._p_oid
         memory = self._memories.get(oid)
+        if not self._looked:
+            self._look_where_blobs_lie()
         if memory is None:
             writable = not (self.connection.isReadOnly() or self.connection.before)
             memory = ArrayMemory(
@@ -332,7 +343,7 @@ class ArrayOwner:
 
     def _forget_unused(self) -> None:
         for oid in list(self._memories):
-            if len(self._memories) <= KEPT:
+            if len(self._memories) <= KEPT and mappings() <= mappings_allowed():
                 return
             if not self._memories[oid].has_views:
                 del self._memories[oid]
