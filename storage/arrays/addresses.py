@@ -14,6 +14,7 @@ The machine underneath:
 
 from __future__ import annotations
 
+import bisect
 import ctypes
 import errno
 import mmap
@@ -196,6 +197,20 @@ def mappings_allowed() -> int:
 
 
 _allowed: list[int] = []
+
+
+def count_mappings(ranges: list[tuple[int, int]]) -> list[int]:
+    """How many mappings of this process lie within each of some disjoint ranges of addresses."""
+    order = sorted(range(len(ranges)), key=lambda index: ranges[index][0])
+    starts = [ranges[index][0] for index in order]
+    counted = [0] * len(ranges)
+    with Path("/proc/self/maps").open("rb") as maps:
+        for line in maps:
+            at = int(line[: line.index(b"-")], 16)
+            position = bisect.bisect_right(starts, at) - 1
+            if position >= 0 and at < ranges[order[position]][1]:
+                counted[order[position]] += 1
+    return counted
 
 
 def _sysctl(name: str) -> int:

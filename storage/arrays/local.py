@@ -114,11 +114,11 @@ class _Gathering:
     def copy(self, runs: list[Run], sources: dict[int, Any]) -> int:
         """Append pages of segments, as far from each other as the runs are; the page at which the first one lies."""
         base = self.pages - runs[0][0]
-        for start, length, number, offset in runs:
-            for page in range(0, length, _STEP // PAGE):
-                some = min(_STEP // PAGE, length - page)
-                data = segments.read(sources[number], (offset + page) * PAGE, some * PAGE, sources)
-                self._add(data, base + start + page)
+        with segments.Reader(sources) as reader:
+            for start, length, number, offset in runs:
+                for page in range(0, length, _STEP // PAGE):
+                    some = min(_STEP // PAGE, length - page)
+                    self._add(reader.read(number, (offset + page) * PAGE, some * PAGE), base + start + page)
         at, self.pages = self.pages, base + runs[-1][0] + runs[-1][1]
         return at
 

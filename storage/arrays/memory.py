@@ -18,9 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from wendelin.storage.arrays import mapping, segments
-from wendelin.storage.arrays.addresses import Reservation
+from wendelin.storage.arrays.addresses import Reservation, count_mappings, mappings_allowed
 from wendelin.storage.arrays.dirty import Detector, choose
 from wendelin.storage.arrays.extents import PAGE, Extents, Mark, Run
+from wendelin.storage.arrays.interrupts import uninterrupted
 from wendelin.storage.arrays.local import LocalFiles, scratch_folder
 from wendelin.storage.arrays.runs import HOLE, Interval, clip, difference, gaps, paint, replaced, subtract, union
 from wendelin.storage.arrays.segments import Draft
@@ -50,8 +51,15 @@ def memory_at(address: int) -> ArrayMemory | None:
 
 
 def mappings() -> int:
-    """About how many mappings the arrays of this process take."""
-    return sum(memory.mappings for memory in list(_memories))
+    """How many mappings the arrays of this process take: about, and exactly when that would be too many."""
+    known = list(_memories)
+    total = sum(memory.mappings for memory in known)
+    if total > mappings_allowed():
+        counted = count_mappings([(memory.start, memory.start + memory.reserved) for memory in known])
+        for memory, number in zip(known, counted, strict=True):
+            memory.mappings = number
+        total = sum(counted)
+    return total
 
 
 class ArrayMemory:
@@ -85,7 +93,9 @@ class ArrayMemory:
         self._runs: list[Run] = []
         self._sources: dict[int, Any] = {}
         self._spilled: list[Run] = []
+        self.mappings = 0  # about: two for each run that was laid, until somebody counts
         self._mark: Mark | None = None
+        self._scattered = False  # what is stored lies in too many runs to map it far and wide
         self._unsettled: list[Interval] = []  # stored by a commit, and not mapped from its segment yet
         _memories.add(self)
 
@@ -114,11 +124,6 @@ class ArrayMemory:
         """Whether any ndarray still stands on this memory."""
         return self._lease is not None and self._lease() is not None
 
-    @property
-    def mappings(self) -> int:
-        """About how many mappings of this process this memory takes."""
-        return 2 * len(self._runs) + 2 * len(self._spilled) + len(self._mapped)
-
     def _leased(self) -> ctypes.Array[ctypes.c_ubyte]:
         lease = self._lease() if self._lease is not None else None
         if lease is None:
@@ -134,7 +139,7 @@ class ArrayMemory:
         missing = gaps(self._mapped, *self._window(lo, hi, max(self.pages_per_block, _LEAST)))
         if not missing:
             return
-        if self.files.near and (more := self._more(lo, hi, extents)):
+        if self.files.near and not self._scattered and (more := self._more(lo, hi, extents)):
             missing = more
         for a, b in missing:
             self._addresses.map_zeros(a * PAGE, (b - a) * PAGE)
@@ -151,7 +156,8 @@ class ArrayMemory:
     def _more(self, lo: int, hi: int, extents: Extents) -> list[Interval]:
         """A wider range to map, so that the next slices find it; nothing where it would take many mappings."""
         wide = gaps(self._mapped, *self._window(lo, hi, max(self.pages_per_block, _WIDE)))
-        return wide if sum(len(extents.layout(a, b)[0]) for a, b in wide) <= _FEW_RUNS else []
+        self._scattered = sum(len(extents.layout(a, b)[0]) for a, b in wide) > _FEW_RUNS
+        return [] if self._scattered else wide
 
     def follow(self, extents: Extents) -> None:
         """Show what `extents` has now: only pages that moved are mapped anew, at the same addresses.
@@ -210,6 +216,7 @@ class ArrayMemory:
         if mapping.too_many(runs, mappings):
             runs = mapping.lay_together(self._addresses, self.files, runs, named, shown, self.dirty())
         mapping.lay(self._addresses, self.files, runs, named)
+        self.mappings += 2 * len(runs) + 1
 
     def reserve(self, nbytes: int) -> None:
         """Make sure that `nbytes` fit: in place, else by moving, which living views forbid."""
@@ -262,11 +269,18 @@ class ArrayMemory:
         known = [(run[0], run[0] + run[1]) for run in again]
         fresh = [gap for lo, hi in dirty for gap in gaps(known, lo, hi)]
         self.draft.rewrite(self._addresses, again)
-        placed = self.draft.add(self._addresses, fresh)
-        self._map(placed, {**self._sources, **self._own()}, paint(paint(self._runs, self._spilled), placed))
-        for lo, hi in known:
-            self._addresses.discard(lo * PAGE, (hi - lo) * PAGE)
-        self._spilled = paint(self._spilled, placed)
+        self._show_spilled(self.draft.add(self._addresses, fresh))
+        self._drop(known)
+
+    def _show_spilled(self, placed: list[Run]) -> None:
+        """Show pages from the draft. What is shown and what is known to be stay one, whatever interrupts or fails."""
+        with uninterrupted():
+            before, self._spilled = self._spilled, paint(self._spilled, placed)
+            try:
+                self._map(placed, {**self._sources, **self._own()}, paint(self._runs, self._spilled))
+            except BaseException:
+                self._spilled = paint(before, subtract(placed, self.dirty()))  # the rest is in memory still
+                raise
 
     def snapshot(self) -> list[Run]:
         """Spill everything; what `restore` takes back later."""
@@ -327,9 +341,7 @@ class ArrayMemory:
         rest = [gap for lo, hi in pages for gap in gaps(known, lo, hi)]
         if self.draft is None:
             self.draft = Draft(self.drafts or scratch_folder())
-        placed = self.draft.add(self._addresses, rest)
-        self._map(placed, {**self._sources, **self._own()}, paint(paint(self._runs, self._spilled), placed))
-        self._spilled = paint(self._spilled, placed)
+        self._show_spilled(self.draft.add(self._addresses, rest))
         return [run for lo, hi in pages for run in clip(self._spilled, lo, hi)]
 
     def peek(self, lo: int, hi: int) -> bytes:

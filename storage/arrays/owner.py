@@ -136,7 +136,8 @@ class ArrayOwner:
         extents = array.extents
         extents._p_activate()
         if memory.serial != extents._p_serial:
-            memory.follow(extents)
+            with uninterrupted():
+                memory.follow(extents)
         self._memories.move_to_end(oid)
         return memory
 
@@ -190,6 +191,8 @@ class ArrayOwner:
         A transaction that began implicitly (no `begin()`, no slice taken) is unknown here; abort and commit look the
         same then, so it is treated as a commit: an abort afterwards drops what was stored.
         """
+        if getattr(transaction, "status", None) is Status.COMMITTED:  # an interrupt kept its end from being seen
+            return
         known = self._transaction is not None and self._transaction() is transaction
         committing, self._committing = self._committing, False
         if known and not committing:

@@ -37,6 +37,9 @@ INLINE = 128 << 10
 #: Scattered pieces of memory from which on a file keeps the holes between them.
 MANY_RUNS = 512
 
+#: Files that a `Reader` keeps open.
+_OPEN = 64
+
 #: Bytes and buffers of one write call; the kernel takes at most 2 GiB - 4 KiB in 1,024 pieces.
 _WRITE, _BUFFERS = 1 << 30, 1024
 
@@ -223,6 +226,39 @@ def read(source: Any, offset: int, nbytes: int, sources: dict[int, Any]) -> byte
         return _assembled(source, offset, nbytes, sources)
     with opened(source, offset + nbytes) as fd:
         return _pread(fd, nbytes, offset)
+
+
+class Reader:
+    """Reads many pieces of many segments; keeps some of their files open meanwhile."""
+
+    def __init__(self, sources: dict[int, Any]) -> None:
+        self._sources = sources
+        self._files: dict[int, tuple[int, int]] = {}  # descriptor, bytes
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for fd, _ in self._files.values():
+            os.close(fd)
+        self._files = {}
+
+    def read(self, number: int, offset: int, nbytes: int) -> bytes:
+        """As the function `read`."""
+        source = self._sources[number]
+        if not isinstance(source, Blob):
+            return read(source, offset, nbytes, self._sources)
+        fd, size = self._files.get(number) or self._opened(number, source)
+        if size < offset + nbytes:
+            return read(source, offset, nbytes, self._sources)  # raises, and says why
+        return _pread(fd, nbytes, offset)
+
+    def _opened(self, number: int, source: Any) -> tuple[int, int]:
+        if len(self._files) >= _OPEN:
+            os.close(self._files.pop(next(iter(self._files)))[0])
+        with opened(source, 0) as fd:
+            self._files[number] = (os.dup(fd), os.fstat(fd).st_size)
+        return self._files[number]
 
 
 def append(fd: int, data: bytes, at: int, folder: str) -> int:
