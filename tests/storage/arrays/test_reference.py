@@ -224,6 +224,30 @@ def test_a_view_comes_back_by_reference(conn: Any) -> None:
     assert loads(dumps(loads(dumps(array))[1:3]))[0, 0] == 0
 
 
+def test_what_was_committed_is_sent_before_the_next_transaction_begins(wendelin_home: Path) -> None:
+    manager = transaction.TransactionManager(explicit=True)
+    opened(f"file://{wendelin_home}/plant").close()
+    conn = wendelin.connect(f"file://{wendelin_home}/plant", transaction_manager=manager)
+    manager.begin()
+    view = conn.root()["a"][...]
+    view[:] = 7
+    manager.commit()
+    assert loads(dumps(view))[0, 0] == 7
+    conn.close()
+
+
+def test_an_array_that_was_received_is_sent_on_as_it_was(kind: str, wendelin_home: Path) -> None:
+    conn = opened(f"{kind}://{wendelin_home}/plant")
+    received = loads(dumps(conn.root()["a"]))
+    conn.root()["a"][:] = 0
+    transaction.commit()
+    loads(dumps(conn.root()["fortran"][:]))  # now this process has seen the newer state
+    for some in (received, received[1:3]):
+        assert loads(dumps(some))[1, 0] in (8, 16)
+    assert ArrayRef(received).tid == ArrayRef(received[0]).tid
+    conn.close()
+
+
 # -- what others could not see
 
 
@@ -329,7 +353,7 @@ def test_an_array_that_was_packed_away_says_so(conn: Any) -> None:
     conn.root()["fortran"][:] = 5
     transaction.commit()
     conn.db().pack()
-    for data in (sent, changed):
+    for data in (sent, changed, dumps(view)):
         with pytest.raises(StateGoneError, match=r"ArrayRef shape=.*deleted.*packed"):
             loads(data)
     assert loads(dumps(conn.root()["fortran"][:]))[0, 0] == 5
