@@ -18,6 +18,7 @@ from ZODB.Connection import TransactionMetaData
 from ZODB.POSException import ConflictError, ConnectionStateError, POSKeyError
 from ZODB.utils import z64
 
+from wendelin.storage.arrays.interrupts import uninterrupted
 from wendelin.storage.arrays.owner import ArrayOwner
 from wendelin.storage.arrays.savepoints import ArraySavepoint
 from wendelin.storage.folder import Folder
@@ -76,9 +77,15 @@ class Connection(ZODB.Connection.Connection):
 
     def afterCompletion(self, transaction: Any) -> None:
         """Behind a commit or abort: views show what is stored now."""
-        self.arrays.after_completion(transaction)
-        if not self.arrays.forked:
-            super().afterCompletion(transaction)
+        with uninterrupted():
+            self.arrays.after_completion(transaction)
+            if not self.arrays.forked:
+                super().afterCompletion(transaction)
+
+    def tpc_finish(self, transaction: Any) -> None:
+        """Make the commit final. Ctrl-C waits: a storage that it stopped here would close itself for good."""
+        with uninterrupted():
+            super().tpc_finish(transaction)
 
     def _store_objects(self, writer: Any, transaction: Any) -> None:
         """Store an object with the new ones it refers to; if that fails, disown those that were not stored.

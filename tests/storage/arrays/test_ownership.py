@@ -1,0 +1,421 @@
+"""Who owns what: interrupts at any line of a commit, foreign threads, forks, undo, leaks and the garbage collector."""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import pytest
+import transaction
+from ZODB.Connection import resetCaches
+from ZODB.POSException import ConflictError, UndoError
+
+from wendelin import ZBigArray
+from wendelin.storage.arrays.memory import ArrayMemory
+from wendelin.storage.errors import ForeignThreadError, ForkedConnectionError
+
+N = 1 << 16
+BLOCK = 1 << 16
+
+
+@pytest.fixture
+def array(root: Any) -> ZBigArray:
+    """Eight blocks of i8, stored."""
+    root["a"] = array = ZBigArray((N,), "i8", blksize=BLOCK)
+    array[:] = np.arange(N)
+    transaction.commit()
+    return array
+
+
+class Interrupt:
+    """A trace function that sends SIGINT to this process at the n-th line that is executed."""
+
+    def __init__(self, at: int) -> None:
+        self.at, self.lines, self.where = at, 0, ""
+
+    def __call__(self, frame: FrameType, event: str, arg: Any) -> Any:
+        if Path(frame.f_code.co_filename).name == "threading.py":
+            return None
+        if event == "line":
+            self.lines += 1
+            if self.lines == self.at:
+                self.where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+                sys.settrace(None)
+                signal.raise_signal(signal.SIGINT)
+        return self
+
+
+class Pair:
+    """Two arrays and a number that always change together, seen by two connections through old and new views."""
+
+    def __init__(self, conn: Any, other: Any, kind: str) -> None:
+        self.root, self.theirs, self.kind = conn.root(), other.root(), kind
+        self.begin = other.transaction_manager.begin
+        for name in "ab":
+            self.root[name] = ZBigArray((N,), "i8", blksize=BLOCK)
+            self.root[name][:] = 0
+        self.root["x"] = 0
+        transaction.commit()
+        self.begin()
+        self.stop = N if kind == "large" else 10
+        self.views = [self.root[name][:N] for name in "ab"]
+        self.others = [self.theirs[name][:N] for name in "ab"]
+
+    def write(self, value: int) -> None:
+        for view in self.views:
+            view[5 : self.stop] = value
+        if self.kind == "append":
+            for name in "ab":
+                self.root[name].append([value])
+        self.root["x"] = value
+
+    @staticmethod
+    def seen(root: Any, views: list[Any], stop: int) -> list[Any]:
+        return [
+            int(root["x"]),
+            *(np.unique(view[5:stop]).tolist() for view in views),
+            *(np.unique(root[name][5:stop]).tolist() for name in "ab"),
+            *(int(root[name][-1]) if len(root[name]) > N else None for name in "ab"),
+        ]
+
+    def stored(self) -> int:
+        """The number that everybody sees; fails when it is a mixture."""
+        self.begin()
+        transaction.begin()
+        found = self.seen(self.theirs, self.others, self.stop)
+        assert found[1:5] == [[found[0]]] * 4
+        assert found[5] == found[6]
+        assert found[5] in (None, found[0])
+        assert self.seen(self.root, self.views, self.stop) == found
+        return int(found[0])
+
+
+@pytest.mark.parametrize("kind", ["small", "large", "append"])
+def test_an_interrupt_at_any_line_of_a_commit_leaves_the_old_or_the_new_state(conn, other, kind, detector) -> None:
+    """Real SIGINTs, at a random selection of the lines of our code, ZODB's and transaction's."""
+    pair = Pair(conn, other, kind)
+    pick = random.Random(f"{kind} {detector}")
+    value, at, hit = 0, 1, 0
+    while True:
+        value += 1
+        pair.write(value)
+        interrupt = Interrupt(at)
+        finished = False
+        sys.settrace(interrupt)
+        try:
+            transaction.commit()
+            finished = True
+        except KeyboardInterrupt:
+            hit += 1
+        finally:
+            sys.settrace(None)
+        transaction.abort()
+        found = pair.stored()
+        assert found == value if finished else found in (value - 1, value), interrupt.where
+        value = value + 1
+        pair.write(value)
+        transaction.commit()
+        assert pair.stored() == value, interrupt.where
+        if not interrupt.where:
+            break
+        at += pick.randint(1, 250)
+    assert hit > 10
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [("storage", "tpc_begin"), ("storage", "tpc_vote"), ("storage", "tpc_finish"), ("memory", "follow"),
+     ("memory", "committed"), ("memory", "spill"), ("memory", "dirty"), ("os", "fsync"), ("os", "writev")],
+)  # fmt: skip
+def test_an_exception_at_a_step_of_a_commit(conn, other, monkeypatch, owner, name, moment) -> None:
+    pair = Pair(conn, other, "large")
+    target = {"storage": conn._storage, "memory": ArrayMemory, "os": os}[owner]
+    real = getattr(target, name)
+    calls = 0
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2 or (calls == 1 and owner == "storage"):
+            result = real(*arguments, **options) if moment == "after" else None
+            signal.raise_signal(signal.SIGINT)
+            if moment == "after":
+                return result
+        return real(*arguments, **options)
+
+    pair.write(1)
+    monkeypatch.setattr(target, name, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        transaction.commit()
+    monkeypatch.setattr(target, name, real)
+    transaction.abort()
+    assert pair.stored() in (0, 1)
+    pair.write(2)
+    transaction.commit()
+    assert pair.stored() == 2
+
+
+def in_thread(work: Callable[[], Any]) -> Any:
+    """What `work` returns, or the exception it raises, in another thread."""
+    found: list[Any] = []
+
+    def run() -> None:
+        try:
+            found.append(work())
+        except Exception as error:  # noqa: BLE001 (the test asserts on it)
+            found.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def test_a_foreign_thread_is_refused_within_a_transaction_and_welcome_in_the_next(other, array) -> None:
+    manager = other.transaction_manager
+    theirs = manager.begin() and other.root()["a"]
+    view = theirs[:]
+    view[0] = -1
+    attempts: list[Callable[[], Any]] = [
+        lambda: theirs[0],
+        lambda: theirs[:],
+        lambda: theirs.__setitem__(0, 5),
+        lambda: theirs.append([1]),
+        lambda: theirs.resize(3),
+        lambda: theirs.__iadd__(1),
+        manager.commit,
+    ]
+    for attempt in attempts:
+        assert isinstance(in_thread(attempt), ForeignThreadError), attempt
+    assert theirs.shape == (N,)
+    assert in_thread(lambda: view.__setitem__(slice(1, 3), -2)) is None  # NumPy on a view is anybody's
+    manager.commit()
+
+    def next_transaction() -> list[int]:
+        theirs[3] = -3
+        manager.commit()
+        manager.begin()
+        return list(theirs[:5].tolist())
+
+    assert in_thread(next_transaction) == [-1, -2, -2, -3, 4]
+    manager.begin()
+    assert theirs[4] == 4
+
+
+def test_a_foreign_savepoint_is_refused_and_the_transaction_aborts(other, array) -> None:
+    manager = other.transaction_manager
+    manager.begin()
+    view = other.root()["a"][:]
+    view[0] = -1
+    assert isinstance(in_thread(manager.savepoint), ForeignThreadError)
+    manager.abort()  # the transaction package lets nothing else be done after a savepoint that failed
+    assert view[0] == 0
+
+
+@pytest.mark.parametrize("stop", [10, N])
+def test_undo_shows_in_living_views(db, conn, other, array, stop) -> None:
+    other.transaction_manager.begin()
+    views = [array[:], other.root()["a"][:]]
+    array[5:stop] = -1
+    transaction.commit()
+    newest = db.undoLog(0, 1)[0]["id"]
+    other.transaction_manager.begin()
+    assert views[1][5] == -1
+    db.undo(newest)
+    transaction.commit()
+    other.transaction_manager.begin()
+    transaction.begin()
+    for view in views:
+        np.testing.assert_array_equal(view, np.arange(N))
+    array[7] = -7
+    transaction.commit()
+    other.transaction_manager.begin()
+    assert [view[5:9].tolist() for view in views] == [[5, 6, -7, 8]] * 2
+
+
+@pytest.mark.parametrize("change", ["write", "append", "resize"])
+def test_undo_beneath_later_transactions_is_right_or_refused(db, array, change) -> None:
+    """Another block was written since: the undo takes back its transaction alone, or raises and changes nothing."""
+    view = array[:]
+    expected = np.arange(N)
+    if change == "write":
+        array[5:10] = -1
+    elif change == "append":
+        array.append([-1] * 10)
+    else:
+        array.resize(2 * N)
+    transaction.commit()
+    newest = db.undoLog(0, 1)[0]["id"]
+    array[4 * BLOCK // 8] = expected[4 * BLOCK // 8] = -9
+    transaction.commit()
+    before = array[:].copy()
+    try:
+        db.undo(newest)
+        transaction.commit()
+    except (UndoError, ConflictError):
+        transaction.abort()
+        expected = before
+    transaction.begin()
+    np.testing.assert_array_equal(array[:], expected)
+    np.testing.assert_array_equal(view, expected[:N])
+    array[0] = -2
+    transaction.commit()
+    assert array[:3].tolist() == [-2, 1, 2]
+
+
+def resources(folder: Path) -> dict[str, int]:
+    gc.collect()
+    return {
+        "mappings": len(Path("/proc/self/maps").read_text().splitlines()),
+        "descriptors": len(list(Path("/proc/self/fd").iterdir())),
+        "drafts": len(list(folder.rglob("segment-*"))),
+    }
+
+
+@pytest.mark.slow
+def test_cycles_of_opening_writing_and_closing_leave_nothing(db, array, tmp_path) -> None:
+    def cycle(number: int) -> None:
+        manager = transaction.TransactionManager()
+        connection = db.open(manager)
+        found = connection.root()["a"]
+        view = found[:]
+        knot: list[Any] = [view]
+        knot.append(knot)  # only the collector frees it
+        view[: N if number % 2 else 5] = number
+        unstored = ZBigArray((N,), "i8")
+        unstored[:] = number
+        if number % 3 == 0:
+            manager.commit()
+        else:
+            manager.abort()
+        if number % 5 == 0:
+            connection.root()["new"] = unstored
+            manager.abort()
+        connection.close()
+        if number % 10 == 0:
+            db.pack()
+
+    for number in range(20):
+        cycle(number)
+    before = resources(tmp_path)
+    for number in range(100):
+        cycle(number)
+    after = resources(tmp_path)
+    assert after["drafts"] == 0
+    assert after["descriptors"] <= before["descriptors"] + 2, (before, after)
+    assert after["mappings"] <= before["mappings"] + 20, (before, after)
+
+
+def end_of_a_fork(work: Callable[[], Any]) -> int:
+    pid = os.fork()
+    if pid == 0:
+        status = 70
+        try:
+            work()
+            status = 71
+        except ForkedConnectionError:
+            status = 0
+        except SystemExit:
+            gc.collect()
+            status = 0
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_a_fork_leaves_what_its_parent_has_spilled(root, monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("WENDELIN_MEMORY_BUDGET", "2MB")
+    root["a"] = array = ZBigArray((1 << 20,), "i8", blksize=BLOCK)
+    transaction.commit()
+    array[:] = 7
+    drafts = list(tmp_path.rglob("segment-*"))
+    assert drafts
+    monkeypatch.setattr(sys, "stderr", sys.stdout)
+
+    def drop_everything() -> None:
+        root._p_jar.arrays.release()
+        for memory in (root._p_jar.arrays._memories, *[m for m in gc.get_objects() if isinstance(m, ArrayMemory)]):
+            if isinstance(memory, ArrayMemory) and memory.draft is not None:
+                memory.draft.drop()
+        sys.exit(0)
+
+    def write() -> None:
+        array[:] = 8
+
+    def commit() -> None:
+        array.extents._p_changed = True
+        transaction.commit()
+
+    for work in (write, lambda: array.append([1]), drop_everything, lambda: sys.exit(1)):
+        assert end_of_a_fork(work) == 0, work
+        assert list(tmp_path.rglob("segment-*")) == drafts
+    array[0] = 6
+    transaction.commit()
+    root._p_jar.cacheMinimize()
+    assert root["a"][:3].tolist() == [6, 7, 7]
+    assert root["a"][:].sum() == 7 * (1 << 20) - 1
+
+
+def test_fresh_caches_leave_views_of_earlier_ones_alone(db, array) -> None:
+    manager = transaction.TransactionManager()
+    connection = db.open(manager)
+    view = connection.root()["a"][:]
+    manager.abort()
+    connection.close()
+    resetCaches()
+    connection = db.open(manager)
+    found = connection.root()["a"]
+    found[0] = -1
+    manager.commit()
+    assert view[0] == 0
+    assert found[:][0] == -1
+    manager.abort()
+    connection.close()
+
+
+def test_a_resize_elsewhere_meets_writes_here(array, other) -> None:
+    """Either the writes are stored, or the transaction conflicts and a retry sees the new shape; views never dangle."""
+    other.transaction_manager.begin()
+    theirs = other.root()["a"]
+    view = theirs[:]
+    view[-1] = view[0] = -1
+    array.resize(100)
+    transaction.commit()
+    try:
+        other.transaction_manager.commit()
+        stored = -1
+    except ConflictError:
+        other.transaction_manager.abort()
+        stored = 0
+    other.transaction_manager.begin()
+    transaction.begin()
+    assert theirs.shape == array.shape == (100,)
+    assert theirs[0] == array[0] == view[0] == stored
+    assert not view[100:].any()
+    array.resize(N)
+    assert not array[100:].any()
+    transaction.abort()
+
+
+def test_the_collector_may_run_at_any_time_of_a_commit(conn, other) -> None:
+    before = gc.get_threshold()
+    pair = Pair(conn, other, "large")
+    gc.set_threshold(1)
+    try:
+        for value in range(1, 4):
+            pair.write(value)
+            transaction.commit()
+            conn.cacheMinimize()
+            assert pair.stored() == value
+    finally:
+        gc.set_threshold(*before)
