@@ -20,6 +20,7 @@ from ZODB.Connection import resetCaches
 from ZODB.POSException import ConflictError, UndoError
 
 from wendelin import ZBigArray
+from wendelin.storage.arrays.addresses import Reservation
 from wendelin.storage.arrays.memory import ArrayMemory
 from wendelin.storage.errors import ForeignThreadError, ForkedConnectionError
 
@@ -135,18 +136,25 @@ def test_an_interrupt_at_any_line_of_a_commit_leaves_the_old_or_the_new_state(co
 @pytest.mark.parametrize(
     ("owner", "name"),
     [("storage", "tpc_begin"), ("storage", "tpc_vote"), ("storage", "tpc_finish"), ("memory", "follow"),
-     ("memory", "committed"), ("memory", "spill"), ("memory", "dirty"), ("os", "fsync"), ("os", "writev")],
+     ("memory", "committed"), ("memory", "spill"), ("memory", "dirty"), ("addresses", "map_file"),
+     ("file", "_finish_finish"), ("os", "fsync"), ("os", "writev")],
 )  # fmt: skip
 def test_an_exception_at_a_step_of_a_commit(conn, other, monkeypatch, owner, name, moment) -> None:
     pair = Pair(conn, other, "large")
-    target = {"storage": conn._storage, "memory": ArrayMemory, "os": os}[owner]
+    target = {
+        "storage": conn._storage,
+        "file": conn.db().storage,
+        "memory": ArrayMemory,
+        "addresses": Reservation,
+        "os": os,
+    }[owner]
     real = getattr(target, name)
     calls = 0
 
     def interrupted(*arguments: Any, **options: Any) -> Any:
         nonlocal calls
         calls += 1
-        if calls == 2 or (calls == 1 and owner == "storage"):
+        if calls == 2 or (calls == 1 and owner in ("storage", "file")):
             result = real(*arguments, **options) if moment == "after" else None
             signal.raise_signal(signal.SIGINT)
             if moment == "after":
