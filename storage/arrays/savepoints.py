@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from wendelin.storage.arrays.interrupts import uninterrupted
+
 if TYPE_CHECKING:
     from wendelin.storage.arrays.owner import ArrayOwner
 
@@ -25,7 +27,8 @@ class Joined:
 
     def abort(self, transaction: Any) -> None:
         """Called by an abort, whose work the connection does, and by a rollback to before the first slice."""
-        self._owner.rolled_back()
+        with uninterrupted():
+            self._owner.rolled_back()
 
     def tpc_begin(self, transaction: Any) -> None:
         """Nothing of ours to do in a commit."""
@@ -46,4 +49,5 @@ class ArraySavepoint:
 
     def rollback(self) -> None:
         """Show it again, at the same addresses."""
-        self._owner.restore(self._snapshot)
+        with uninterrupted():
+            self._owner.restore(self._snapshot)

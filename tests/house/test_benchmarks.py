@@ -62,7 +62,7 @@ def test_make_takes_names_behind_bench(tmp_path: Path) -> None:
     python.chmod(0o755)
 
     def make(*words: str) -> str:
-        command = ["make", f"PYTHON={python}", *words]
+        command = ["make", "--no-print-directory", f"PYTHON={python}", *words]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
     assert make("bench", "storage", "ARGS=--write") == "bootstrap.py bench storage --write"
