@@ -5,6 +5,9 @@ packing makes. Here all of them are on the disk before the vote (or the packing)
 record never points to a segment that is not there. Who made a directory does not matter: with a shared folder of
 blobs the clients of a server do.
 
+Packing renames the old file away before the new one comes in its place. ZODB takes a database that was killed between
+for a new one, and removes all its blobs; here the old file is taken up again, and blobs without a file are an error.
+
 Where the machine refuses a write, ZODB may leave half a transaction in its buffer, blobs of transactions that never
 voted, and a closed storage. Here the file ends where the last transaction does and the next one works.
 """
@@ -12,13 +15,17 @@ voted, and a closed storage. Here the file ends where the last transaction does 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from pathlib import Path
 from typing import Any
 
+from zc.lockfile import LockFile
 from ZODB.blob import FilesystemHelper
 from ZODB.FileStorage import FileStorage
+
+from wendelin.storage.errors import ResourceError
 
 _SETTLED = 1_000_000_000
 """Nanoseconds after which a directory that changes again has another time of change, even on coarse file systems."""
@@ -29,6 +36,9 @@ class DurableFileStorage(FileStorage):
     """`FileStorage(path, blob_dir=…)` with durable blobs. One process at a time."""
 
     def __init__(self, path: str, *, blob_dir: str, **options: Any) -> None:
+        if not options.get("read_only"):
+            take_up_pack(Path(path))
+            refuse_orphans(Path(path), Path(blob_dir))
         is_new = not Path(path).exists()
         # With old copies kept, packing would free no segment: they stay linked beside the new ones.
         options.setdefault("pack_keep_old", False)
@@ -114,17 +124,55 @@ class DurableFileStorage(FileStorage):
 
     @staticmethod
     def packer(storage: Any, referencesf: Any, stop: bytes, gc: bool) -> Any:
-        """Pack into another file, which is on the disk before it takes the place of the old one."""
+        """Pack into another file, which is on the disk before it takes the place of the old one.
+
+        The index of the old one is gone by then: ZODB, killed before it has saved a new one, would use it.
+        """
         packed = FileStorage.packer(storage, referencesf, stop, gc)
         if packed is not None:
             sync_file(f"{storage._file_name}.pack")
+            storage._clear_index()
+            sync_directory(Path(storage._file_name).parent)
         return packed
+
+    def _restore_index(self) -> Any:
+        """What ZODB takes from the index; None, so that it reads the whole file, where that is damaged."""
+        try:
+            return super()._restore_index()
+        except Exception:  # noqa: BLE001  its check of an index that fits another file may fail in any way
+            return None
 
     def _initIndex(self, index: Any, tindex: Any) -> None:
         """Called when packing has put the new file in place, before anybody commits to it."""
         super()._initIndex(index, tindex)
         if not self._is_read_only:
             sync_directory(Path(self._file_name).absolute().parent)
+
+
+def take_up_pack(path: Path) -> None:
+    """Give a database back the file that packing had renamed when its process was killed.
+
+    Raises `zc.lockfile.LockError` while another process has the database, which may be between the two renames.
+    """
+    old = path.with_name(path.name + ".old")
+    if path.exists() or not old.exists():
+        return
+    lock = LockFile(f"{path}.lock")
+    try:
+        if old.exists() and not path.exists():
+            old.rename(path)
+    finally:
+        lock.close()
+
+
+def refuse_orphans(path: Path, blob_dir: Path) -> None:
+    """Raise `ResourceError` when a folder of blobs has lost its database: ZODB would make a new one and remove them."""
+    if not path.exists() and any(blob_dir.glob("0x*")):
+        raise ResourceError(
+            errno.ENOENT,
+            f"{str(path)!r} is missing, but {str(blob_dir)!r} holds the arrays of a database: bring the file back from "
+            "a backup, or move that folder away to begin with an empty database",
+        )
 
 
 def _reopened(file: Any, mode: str) -> Any:

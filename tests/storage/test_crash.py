@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import transaction
 
+import wendelin
 from tests.torture.crash import SABOTAGES, torture
 from tests.torture.powerloss import Recorder, lose_unsynced
 from wendelin.storage.database.durable import Directories
 from wendelin.storage.database.files import FolderStorage
+from wendelin.storage.errors import ResourceError
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = ["local", "wire", "sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)]
@@ -156,6 +159,56 @@ def test_packing_survives_a_power_failure(tmp_path: Path, moment: str) -> None:
         "from wendelin.storage.database.connection import DB\n"
         "assert DB(open_folder(place / 'state/plant')).open().root()['n'] == 4",
     )
+
+
+@pytest.mark.parametrize("killed_at", [1, 2, 3])
+def test_a_kill_between_the_renames_of_packing_loses_nothing(tmp_path: Path, killed_at: int) -> None:
+    """ZODB takes what is left for a new database, and removes all blobs."""
+    code = (
+        "import os, time, transaction, wendelin\n"
+        "from wendelin.storage.database.connection import DB\n"
+        "db = DB(open_folder(place / 'plant', with_root=True))\n"
+        "root = db.open().root()\n"
+        "root['a'] = wendelin.ZBigArray((100_000,), 'i8')\n"
+        "for n in range(5):\n"
+        "    root['a'][:] = n\n"
+        "    transaction.commit()\n"
+        "left, rename = [KILLED_AT], os.rename\n"
+        "def kill(*names):\n"
+        "    left[0] -= 'Data.fs' in str(names[0])\n"
+        "    left[0] or os.kill(os.getpid(), 9)\n"
+        "    rename(*names)\n"
+        "os.rename = kill\n"
+        "db.pack(time.time() + 1)\n"
+    ).replace("KILLED_AT", str(killed_at))
+    with pytest.raises(subprocess.CalledProcessError, match="SIGKILL"):
+        in_a_fresh_process(tmp_path, code)
+    folder = tmp_path / "plant"
+    assert (folder / "Data.fs").exists() == (killed_at != 2)
+    # The third is that of the new index: the old one, of positions in the file that was packed, is gone.
+    assert not (folder / "Data.fs.index").exists()
+    connection = wendelin.connect(f"file://{folder}")
+    array = connection.root()["a"]
+    assert array[:].min() == array[:].max() == 4
+    connection.db().pack()
+    assert array[:].min() == 4
+    connection.close()
+
+
+def test_blobs_whose_database_is_gone_are_not_removed(tmp_path: Path) -> None:
+    connection = wendelin.connect(f"file://{tmp_path}/plant")
+    connection.root()["a"] = wendelin.ZBigArray((100_000,), "i8")
+    connection.root()["a"][:] = 4
+    transaction.commit()
+    connection.close()
+    data = tmp_path / "plant" / "Data.fs"
+    data.rename(tmp_path / "backup")
+    with pytest.raises(ResourceError, match=r"Data\.fs' is missing, but .*holds the arrays .*backup"):
+        wendelin.connect(f"file://{tmp_path}/plant")
+    (tmp_path / "backup").rename(data)
+    connection = wendelin.connect(f"file://{tmp_path}/plant")
+    assert connection.root()["a"][:].sum() == 400_000
+    connection.close()
 
 
 def test_directories_that_others_made_are_synced_too(tmp_path: Path) -> None:

@@ -23,10 +23,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="repeats the plan, not the machine's moments")
     parser.add_argument("--sabotage", choices=cluster.SABOTAGES, default="", help="take this out; it must be noticed")
     parser.add_argument("--json", type=Path, help="write the log there too")
+    parser.add_argument("--keep", action="store_true", help="leave the folder there when something is wrong")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # clean up then too
     place = Path(tempfile.mkdtemp(prefix="w-t-", dir="/tmp"))
     log: cluster.Log | crash.Log
+    kept = False
     try:
         if options.kind == "file":
             log = crash.torture(place, options.rounds, options.seed, options.sabotage)
@@ -36,9 +38,13 @@ def main() -> int:
         sys.stdout.write(f"{log}\n")
         if options.json:
             options.json.write_text(json.dumps({**asdict(log), "inside_commit": log.inside_commit}))
+        kept = options.keep and bool(log.violations)
+        if kept:
+            sys.stdout.write(f"kept: {place}\n")
         return 1 if log.violations else 0
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        if not kept:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 if __name__ == "__main__":

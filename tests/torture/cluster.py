@@ -29,6 +29,7 @@ from tests.torture.marks import Marks
 from tests.torture.powerloss import Recorder, lose_unsynced
 from tests.torture.recorded import SLOT
 from tests.torture.roles import ROLES, transient
+from wendelin.storage.errors import UnavailableError
 
 #: What can be taken out of the commit, to prove that the torture would notice.
 SABOTAGES = ("fsync", "directory fsync", "vote")
@@ -104,9 +105,12 @@ class Cluster:
         while len(self.log.kills) < rounds and time.monotonic() < end and not self.log.violations:
             kill = self.one_round()
             self.log.kills.append(kill)
-            self.kind.start()
-            kill.violation = self.in_a_child(self.check) or self.reported()
-            self.start()
+            try:
+                self.kind.start()
+                kill.violation = self.in_a_child(self.check) or self.reported()
+                self.start()
+            except UnavailableError as error:
+                kill.violation = f"the server does not start: {error}"
         for pid in self.pids.values():
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)

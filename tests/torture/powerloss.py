@@ -64,10 +64,10 @@ class Recorder:
 
     def _gone(self, event: str, arguments: tuple[Any, ...]) -> None:
         """The number of a removed file may soon be another file's, whose syncs are its own."""
-        if event not in ("os.remove", "os.rmdir"):
+        if event not in ("os.remove", "os.rmdir", "os.rename"):
             return
         try:
-            status = os.lstat(arguments[0])
+            status = os.lstat(arguments[1 if event == "os.rename" else 0])
         except (OSError, TypeError, ValueError):
             return
         if stat.S_ISDIR(status.st_mode) or status.st_nlink == 1:
@@ -85,12 +85,21 @@ class _Synced:
         self.names: dict[int, dict[str, int]] = {}
         for line in journal.read_text().splitlines():
             entry = json.loads(line)
-            self.names.pop(entry["inode"], None)
-            self.sizes.pop(entry["inode"], None)
+            inode = entry["inode"]
+            self.names.pop(inode, None)
+            self.sizes.pop(inode, None)
             if "names" in entry:
-                self.names[entry["inode"]] = entry["names"]
+                self.names[inode] = entry["names"]
             elif "size" in entry:
-                self.sizes[entry["inode"]] = entry["size"]
+                self.sizes[inode] = entry["size"]
+            else:
+                self._forget(inode)
+
+    def _forget(self, gone: int) -> None:
+        """A name whose file was removed: it may still be on the disk, but not with what has its number now."""
+        for names in self.names.values():
+            for name in [name for name, inode in names.items() if inode == gone]:
+                del names[name]
 
 
 def lose_unsynced(
