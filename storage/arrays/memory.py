@@ -139,7 +139,7 @@ class ArrayMemory:
         missing = gaps(self._mapped, *self._window(lo, hi, max(self.pages_per_block, _LEAST)))
         if not missing:
             return
-        if self.files.near and not self._scattered and (more := self._more(lo, hi, extents)):
+        if self.files.near and not self._scattered and (more := self._more(missing, lo, hi, extents)):
             missing = more
         for a, b in missing:
             self._addresses.map_zeros(a * PAGE, (b - a) * PAGE)
@@ -153,10 +153,12 @@ class ArrayMemory:
         """Whole steps of pages around bytes [lo, hi), as far as there are addresses."""
         return lo // PAGE // step * step, min(-(-hi // (PAGE * step)) * step, self._addresses.size // PAGE)
 
-    def _more(self, lo: int, hi: int, extents: Extents) -> list[Interval]:
+    def _more(self, missing: list[Interval], lo: int, hi: int, extents: Extents) -> list[Interval]:
         """A wider range to map, so that the next slices find it; nothing where it would take many mappings."""
         wide = gaps(self._mapped, *self._window(lo, hi, max(self.pages_per_block, _WIDE)))
-        self._scattered = sum(len(extents.layout(a, b)[0]) for a, b in wide) > _FEW_RUNS
+        self._scattered = any(  # first the little that must be looked at anyway
+            sum(len(extents.layout(a, b)[0]) for a, b in some) > _FEW_RUNS for some in (missing, wide)
+        )
         return [] if self._scattered else wide
 
     def follow(self, extents: Extents) -> None:

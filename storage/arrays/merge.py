@@ -313,7 +313,7 @@ def painted(entries: list[Entry]) -> list[Run]:
     """What the log says, the later entries over the earlier ones."""
     runs: list[Run] = []
     for _, _, _, more in entries:
-        runs = over(runs, more)
+        runs = over(runs, more) if runs else more
     return runs
 
 
