@@ -8,6 +8,8 @@ The machine underneath:
 * `MAP_FIXED` replaces what was mapped, in one step and at the same addresses: views keep working.
 * `MADV_DONTNEED` throws private copies away, so that the file (or zeros) shows again: that is *abort*.
 * Huge pages are refused for zeros: otherwise one written byte would dirty 2 MiB.
+* `RLIMIT_DATA` counts what is private and writable, touched or not. Yet the kernel grants a mapping that replaces one
+  as large whatever that limit says, and refuses the *next* allocation of the process: so memories ask first.
 
 `ctypes` on libc is enough: no compiler, no signal handler.
 """
@@ -19,6 +21,7 @@ import ctypes
 import errno
 import mmap
 import os
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,9 @@ MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS, MAP_NORESERVE = 0x02, 0x10, 0x20, 0x4000
 MAP_FIXED_NOREPLACE = 0x100000
 MADV_DONTNEED, MADV_NOHUGEPAGE = 4, 15
 _FAILED = ctypes.c_void_p(-1).value
+
+#: Bytes of a finite `RLIMIT_DATA` that are left to everything but arrays.
+SPARE = 16 << 20
 
 #: Bytes a reservation takes at least, so that small arrays grow without moving.
 MINIMUM = 1 << 32
@@ -98,6 +104,11 @@ class Reservation:
             _libc.munmap(at, size - self.size)  # kernels before 4.17 take the address for a hint
         return False
 
+    def refuse_beyond_limit(self, nbytes: int) -> None:
+        """Raise `AddressSpaceError` when `RLIMIT_DATA` has no room for `nbytes` that show nothing yet."""
+        if self.writable and nbytes > data_allowed():
+            raise _refused(nbytes, OSError(errno.ENOMEM, ""), _limit(*_DATA))
+
     def map_zeros(self, offset: int, length: int) -> None:
         """Let [offset, offset + length) read as zeros."""
         flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED
@@ -163,20 +174,33 @@ def _mmap(at: int | None, length: int, protection: int, flags: int, fd: int = -1
     return int(address)
 
 
-def _refused(nbytes: int, error: OSError) -> AddressSpaceError:
-    """The machine's refusal, with the setting that most probably causes it."""
+def _refused(nbytes: int, error: OSError, cause: str = "") -> AddressSpaceError:
+    """The machine's refusal, with the setting that causes it, else the one that most probably does."""
+    reason = os.strerror(error.errno or 0)
     return AddressSpaceError(
-        error.errno, f"cannot map {nbytes:,} bytes of an array ({os.strerror(error.errno or 0)}): {_likely_cause()}"
+        error.errno, f"cannot map {nbytes:,} bytes of an array ({reason}): {cause or _likely_cause()}"
     )
 
 
-def _likely_cause() -> str:
-    import resource
+def _limit(kind: int, name: str, taken: str, option: str) -> str:
+    """What to do about a limit of this process; nothing when it has none."""
+    limit = resource.getrlimit(kind)[0]
+    if limit == resource.RLIM_INFINITY:
+        return ""
+    return (
+        f"{name} allows this process {limit:,} bytes, of which it has taken {_status(taken):,}; raise it with "
+        f"`ulimit {option} unlimited`, or close arrays or connections that are no longer used"
+    )
 
-    for name, option in (("RLIMIT_AS", "-v"), ("RLIMIT_DATA", "-d")):
-        limit = resource.getrlimit(getattr(resource, name))[0]
-        if limit != resource.RLIM_INFINITY:
-            return f"{name} allows this process {limit:,} bytes; raise it with `ulimit {option} unlimited`"
+
+_ADDRESSES = (resource.RLIMIT_AS, "RLIMIT_AS", "VmSize", "-v")
+_DATA = (resource.RLIMIT_DATA, "RLIMIT_DATA", "VmData", "-d")
+
+
+def _likely_cause() -> str:
+    limited = _limit(*_ADDRESSES) or _limit(*_DATA)
+    if limited:
+        return limited
     if _sysctl("overcommit_memory") == 2:
         return (
             "vm.overcommit_memory is 2, which refuses reservations; set it to 0 or 1 (`sysctl vm.overcommit_memory=0`)"
@@ -187,6 +211,18 @@ def _likely_cause() -> str:
     if allowed and count > 0.9 * allowed:
         return f"the process has {count:,} mappings and vm.max_map_count is {allowed:,}; raise it with sysctl"
     return "close arrays or connections that are no longer used"
+
+
+def data_allowed() -> int:
+    """Bytes of writable private memory that arrays may still take under `RLIMIT_DATA`; what Python needs is kept."""
+    limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    return LARGEST if limit == resource.RLIM_INFINITY else limit - _status("VmData") - SPARE
+
+
+def short_of_data() -> bool:
+    """Whether more than a half of a finite `RLIMIT_DATA` is taken."""
+    limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    return limit != resource.RLIM_INFINITY and 2 * _status("VmData") > limit
 
 
 def mappings_allowed() -> int:
@@ -211,6 +247,15 @@ def count_mappings(ranges: list[tuple[int, int]]) -> list[int]:
             if position >= 0 and at < ranges[order[position]][1]:
                 counted[order[position]] += 1
     return counted
+
+
+def _status(name: str) -> int:
+    """A size of this process, in bytes; 0 where `/proc` does not tell."""
+    try:
+        found = Path("/proc/self/status").read_bytes().partition(b"\n%s:" % name.encode())[2]
+        return int(found.split(None, 1)[0]) << 10
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _sysctl(name: str) -> int:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wendelin.storage.arrays import mapping, segments
-from wendelin.storage.arrays.addresses import Reservation, count_mappings, mappings_allowed
+from wendelin.storage.arrays.addresses import Reservation, count_mappings, data_allowed, mappings_allowed
 from wendelin.storage.arrays.dirty import Detector, choose
 from wendelin.storage.arrays.extents import PAGE, Extents, Mark, Run
 from wendelin.storage.arrays.interrupts import uninterrupted
@@ -141,6 +141,7 @@ class ArrayMemory:
             return
         if self.files.near and not self._scattered and (more := self._more(missing, lo, hi, extents)):
             missing = more
+        self._addresses.refuse_beyond_limit(PAGE * sum(b - a for a, b in missing))
         for a, b in missing:
             self._addresses.map_zeros(a * PAGE, (b - a) * PAGE)
             runs, named = extents.layout(a, b)
@@ -159,7 +160,8 @@ class ArrayMemory:
         self._scattered = any(  # first the little that must be looked at anyway
             sum(len(extents.layout(a, b)[0]) for a, b in some) > _FEW_RUNS for some in (missing, wide)
         )
-        return [] if self._scattered else wide
+        narrow = self._scattered or 4 * PAGE * sum(b - a for a, b in wide) > data_allowed()
+        return [] if narrow else wide
 
     def follow(self, extents: Extents) -> None:
         """Show what `extents` has now: only pages that moved are mapped anew, at the same addresses.
@@ -233,6 +235,7 @@ class ArrayMemory:
         self._move(Reservation(nbytes, writable=self.writable))
 
     def _move(self, target: Reservation) -> None:
+        target.refuse_beyond_limit(PAGE * sum(hi - lo for lo, hi in self._mapped))
         source, written = self._addresses, self.dirty()
         self._addresses = target
         for lo, hi in self._mapped:

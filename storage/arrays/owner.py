@@ -23,7 +23,7 @@ from transaction._transaction import Status
 from ZODB.POSException import ConflictError, POSKeyError
 
 from wendelin.storage.arrays import flush
-from wendelin.storage.arrays.addresses import mappings_allowed
+from wendelin.storage.arrays.addresses import mappings_allowed, short_of_data
 from wendelin.storage.arrays.budget import Spiller
 from wendelin.storage.arrays.filesystems import is_remote
 from wendelin.storage.arrays.interrupts import uninterrupted
@@ -346,7 +346,7 @@ class ArrayOwner:
 
     def _forget_unused(self) -> None:
         for oid in list(self._memories):
-            if len(self._memories) <= KEPT and mappings() <= mappings_allowed():
+            if len(self._memories) <= KEPT and mappings() <= mappings_allowed() and not short_of_data():
                 return
             if not self._memories[oid].has_views:
                 del self._memories[oid]

@@ -76,10 +76,52 @@ def test_a_limit_of_addresses_is_lived_with_or_named(child: Child) -> None:
 
 
 @pytest.mark.usefixtures("once")
-def test_arrays_within_a_limit_of_data_work(child: Child) -> None:
+def test_a_limit_of_data_is_lived_with_or_named(child: Child) -> None:
+    """The kernel would grant these mappings, and refuse whatever the process asks for next."""
     child.do(f"resource.setrlimit(resource.RLIMIT_DATA, (status('VmData') + {256 * MIB}, -1))")
     child.do(f"root['a'] = ZBigArray(({4 * MIB},), 'i8'); root['a'][:] = 5; transaction.commit()")
     assert child.do("", "int(root['a'][-1])") == 5
+    child.do(f"root['b'] = ZBigArray(({64 * MIB},), 'i8'); transaction.commit()")
+    for attempt in ("root['b'][:]", "root['b'].__setitem__(slice(None), 7)", "root['b'].__iadd__(1)[:]"):
+        with pytest.raises(Failed, match=r"AddressSpaceError.*RLIMIT_DATA allows.*ulimit -d unlimited"):
+            child.do(attempt)
+        child.do(f"ballast = bytearray({8 * MIB}); del ballast")  # there is room for everything else
+    child.do("part = root['b'][: 1 << 20]; part[:] = 7; transaction.commit()")
+    assert child.do("", "int(part.sum())") == 7 << 20
+    child.do("del part; resource.setrlimit(resource.RLIMIT_DATA, (-1, -1)); root['b'][:] = 7")
+    assert child.do("", "int(root['b'][-1])") == 7
+
+
+@pytest.mark.usefixtures("once")
+def test_many_arrays_share_a_limit_of_data(child: Child) -> None:
+    """Each maps far ahead while there is room, and less when there is not."""
+    child.do(f"resource.setrlimit(resource.RLIMIT_DATA, (status('VmData') + {400 * MIB}, -1))")
+    child.do(
+        "for number in range(40):\n"
+        "    root[f'many/{number}'] = ZBigArray((1 << 17,), 'i8')\n"
+        "    root[f'many/{number}'][:] = number\n"
+        "    if number % 8 == 7: transaction.commit()\n"
+    )
+    assert child.do("", "[int(root[f'many/{number}'][-1]) for number in range(40)]") == list(range(40))
+
+
+@pytest.mark.usefixtures("once")
+def test_memory_that_nobody_looks_at_is_given_back_for_another_array(child: Child) -> None:
+    child.do(f"resource.setrlimit(resource.RLIMIT_DATA, (status('VmData') + {300 * MIB}, -1))")
+    for number in range(4):
+        child.do(f"root['{number}'] = ZBigArray(({20 * MIB},), 'i8'); root['{number}'][:] = {number + 1}")
+        child.do("transaction.commit()")
+    assert child.do("", "int(root['0'][:].sum())") == 20 * MIB
+
+
+@pytest.mark.usefixtures("once")
+def test_an_array_that_only_reads_takes_no_data(child: Child) -> None:
+    child.do(f"root['a'] = ZBigArray(({64 * MIB},), 'i8'); root['a'][-1] = 5; transaction.commit()")
+    child.do(f"resource.setrlimit(resource.RLIMIT_DATA, (status('VmData') + {64 * MIB}, -1))")
+    child.do("manager, db = transaction.TransactionManager(), connection.db()")
+    child.do("past = db.open(manager, at=db.lastTransaction())")
+    assert child.do("", "int(past.root()['a'][:].sum())") == 5
+    child.do("past.close()")
 
 
 @pytest.mark.usefixtures("once")
