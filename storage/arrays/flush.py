@@ -36,7 +36,10 @@ def store(array: ZBigArray, memory: ArrayMemory, folder: str, *, as_blobs: bool)
         memory.ensure(before // PAGE * PAGE, nbytes, extents)
     in_place = _in_place(memory, changed, before, nbytes)
     zone = _zone(extents, in_place, before)
-    pages = union([*_widened(in_place, extents.pages_per_block, -(-before // PAGE)), *zone])
+    # Never more of the end than was written: what others append lies there too, or will.
+    whole = (extents.sealed if extents.tail and extents.sealed is not None and not zone else before) // PAGE
+    written = _widened(in_place, extents.pages_per_block, whole)
+    pages = union([*written, *zone])
     if pages:
         memory.ensure(pages[0][0] * PAGE, pages[-1][1] * PAGE, extents)
     copier = Copier(folder)
@@ -45,7 +48,7 @@ def store(array: ZBigArray, memory: ArrayMemory, folder: str, *, as_blobs: bool)
     if zone:
         extents.seal(clip(runs, *zone[0]), segments, tail.length(extents.tail))
     if in_place:
-        extents.write(runs, segments, WRITE)
+        extents.write([run for lo, hi in written for run in clip(runs, lo, hi)], segments, WRITE)
     if pieces:
         extents.append(pieces, segments)
     return [segment for segment in (*copier.made, *segments.values()) if isinstance(segment, Chunks)]
@@ -135,6 +138,6 @@ def _widened(pages: list[Interval], step: int, end: int) -> list[Interval]:
     for block, intervals in partial.items():
         lo, hi = block * step, min((block + 1) * step, end)
         if 2 * sum(b - a for a, b in intervals) >= hi - lo:
-            intervals = [(lo, hi)]
+            intervals = [*intervals, (lo, hi)]
         widened += intervals
     return union(widened)

@@ -6,7 +6,8 @@ at. What two transactions did is read from the *log* of entries, each written by
 * Writers of different blocks merge; of the same block, or of a block that the other freed, the later one conflicts.
 * Appends merge always: the pieces of the later one go behind those of the earlier.
 * *Sealing* (appended bytes become runs) and *folding* (old entries move into the base) change where bytes are found,
-  not what they are. When both did it, the later one's is dropped, or it conflicts when it also wrote there.
+  not what they are. When both did it, of the later one's is kept what the earlier one has not done.
+* Who wrote in the page in which the array ended conflicts with who appended to it and sealed that page.
 * *Moving* (bytes are stored elsewhere, the same ones) gives way to whatever the other transaction did there.
 * Changes of the shape other than appends merge with writes, and conflict with appends and with each other.
 * A state that was taken back by `undo` is no history that can be merged with: it conflicts.
@@ -25,7 +26,21 @@ from typing import Any, NoReturn
 from ZODB.POSException import ConflictError
 
 from wendelin.storage.arrays import tail
-from wendelin.storage.arrays.runs import HIDDEN, HOLE, Interval, Run, intersects, paint, replaced, touched_blocks, union
+from wendelin.storage.arrays.runs import (
+    HIDDEN,
+    HOLE,
+    PAGE,
+    Interval,
+    Run,
+    clip,
+    gaps,
+    intersects,
+    meets,
+    paint,
+    replaced,
+    touched_blocks,
+    union,
+)
 
 #: Kinds of entries: what a program changed; bytes of the tail that got their fixed place; bytes that were moved.
 WRITE, SEAL, MOVE = 0, 1, 2
@@ -33,11 +48,17 @@ WRITE, SEAL, MOVE = 0, 1, 2
 #: (number, token, kind, runs): one transaction's changes. Numbers count, tokens are random.
 Entry = tuple[int, int, int, list[Run]]
 
-#: (number of the last entry, blocks written, blocks sealed): what entries that were folded had touched.
+#: (number, blocks written, blocks sealed): of the entries that were folded, that one was the last to touch them.
 Passed = tuple[int, list[Interval], list[Interval]]
 
-#: Intervals that one summary of folded entries keeps at most; beyond, the nearest ones are joined.
+#: Intervals of blocks up to which it is known of each which entry was the last to touch it.
+EXACT_INTERVALS = 256
+
+#: Intervals that one summary of many older entries keeps; beyond, the nearest ones are joined.
 MOST_INTERVALS = 32
+
+#: Behind every page.
+_LAST = 1 << 62
 
 State = dict[str, Any]
 
@@ -138,14 +159,14 @@ def resolve(old: State, committed: State, new: State) -> State:
     old, committed, new = upgraded(old), upgraded(committed), upgraded(new)
     _refuse_other_histories(old, committed, new)
     _refuse_two_shapes(old, committed, new)
-    ours = _entries_since(old, new)
-    written, ends = _touched_since(old, committed, new["pages_per_block"])
-    _refuse_same_blocks(written, ends, ours, new["pages_per_block"])
-    size = new["pages_per_block"]
-    ours = [entry for entry in ours if not _meets(union([*written, *ends]), [entry], MOVE, size)]
-    sealed = _sealed(old, new)
-    if sealed and (_sealed(old, committed) or _meets(written, ours, SEAL, new["pages_per_block"])):
-        ours, sealed = _without_sealing(ours), False
+    size, ours = new["pages_per_block"], _entries_since(old, new)
+    written, ends = _touched_since(old, committed, size)
+    if _meets(written, ours, WRITE, size):
+        _conflict("both transactions wrote the same block")
+    ours = [entry for entry in ours if not _meets([*written, *ends], [entry], MOVE, size)]
+    ours, sealed = _with_own_sealing(old, committed, new, ours, written)
+    if not sealed:
+        _refuse_hiding_the_end(old, committed, new, ours, ends)
     folded = _oid(committed["base"]) == _oid(old["base"]) != _oid(new["base"])
     result = {**committed, **({name: new[name] for name in ("base", "passed")} if folded else {})}
     merged = _unfolded(result["passed"], committed["entries"])
@@ -166,7 +187,7 @@ def _merge_tails(result: State, old: State, committed: State, new: State, sealed
         appended = tail.trimmed(appended, _end(old) - new["sealed"])
     pieces = committed["tail"]
     if sealed:
-        pieces = tail.trimmed(pieces, new["sealed"] - old["sealed"])
+        pieces = tail.trimmed(pieces, new["sealed"] - committed["sealed"])
         result["sealed"] = new["sealed"]
     elif committed["sealed"] is None:
         result["sealed"] = new["sealed"]
@@ -193,27 +214,48 @@ def named(entries: list[Entry], pieces: list[tail.Piece], segments: dict[int, An
 
 
 def summary(passed: list[Passed], entries: list[Entry], pages_per_block: int) -> list[Passed]:
-    """`passed` with the entries that are folded now; the older, the coarser, so that it stays short."""
-    out = list(passed)
-    for number, _, kind, runs in entries:
+    """`passed` with the entries that are folded now: of each block which of them was the last to touch it.
+
+    So a transaction's own earlier changes, and all others from before it began, never count as made meanwhile. Only
+    of blocks that were touched long ago this is known for several together, so that the summary stays short.
+    """
+    seen: tuple[list[Interval], list[Interval]] = ([], [])
+    latest: list[Passed] = []
+    for number, _, kind, runs in reversed(entries):
         blocks = touched_blocks(runs, pages_per_block)
-        out.append((number, blocks if kind == WRITE else [], blocks if kind == SEAL else []))
-    position, size = len(out), 1
+        fresh = _beyond(blocks if kind == WRITE else [], seen[0]), _beyond(blocks if kind == SEAL else [], seen[1])
+        seen = union([*seen[0], *fresh[0]]), union([*seen[1], *fresh[1]])
+        latest.append((number, *fresh))
+    latest += [(number, _beyond(a, seen[0]), _beyond(b, seen[1])) for number, a, b in reversed(passed)]
+    latest = latest[:1] + [some for some in latest[1:] if some[1] or some[2]]  # the first says where the log begins
+    exact, left = 0, EXACT_INTERVALS
+    while exact < len(latest) and len(latest[exact][1]) + len(latest[exact][2]) <= left:
+        left -= len(latest[exact][1]) + len(latest[exact][2])
+        exact += 1
+    return [*_coarser(latest[exact:], left), *latest[:exact][::-1]]
+
+
+def _beyond(intervals: list[Interval], seen: list[Interval]) -> list[Interval]:
+    return [gap for lo, hi in intervals for gap in gaps(seen, lo, hi)]
+
+
+def _coarser(latest: list[Passed], left: int) -> list[Passed]:
+    """The same, the latest last: the older, the more of them together."""
     coarser: list[Passed] = []
-    while position > 0:
-        some = out[max(position - size, 0) : position]
-        coarser.append((some[-1][0], _few(b for _, b, _ in some), _few(b for _, _, b in some)))
-        position -= size
-        size = size if len(coarser) < 16 else 2 * size
+    most, size = max(left, MOST_INTERVALS), 1
+    while latest:
+        some, latest = latest[:size], latest[size:]
+        coarser.append((some[0][0], _few((a for _, a, _ in some), most), _few((b for _, _, b in some), most)))
+        most, size = MOST_INTERVALS, 2 * size
     return coarser[::-1]
 
 
-def _few(lists: Any) -> list[Interval]:
-    joined = union(interval for intervals in lists for interval in intervals)
-    if len(joined) <= MOST_INTERVALS:
+def _few(lists: Iterable[list[Interval]], most: int) -> list[Interval]:
+    joined = union(itertools.chain.from_iterable(lists))
+    if len(joined) <= most:
         return joined
     widths = sorted((b[0] - a[1] for a, b in itertools.pairwise(joined)), reverse=True)
-    kept = widths[MOST_INTERVALS - 2]
+    kept = widths[most - 2]
     out = [joined[0]]
     for interval in joined[1:]:
         if interval[0] - out[-1][1] > kept:
@@ -253,28 +295,41 @@ def _grown(old: State, state: State) -> bool:
     return bool(state["rows"] != old["rows"]) or (old["sealed"] is not None and _end(state) != _end(old))
 
 
-def _refuse_same_blocks(written: list[Interval], ends: list[Interval], ours: list[Entry], pages_per_block: int) -> None:
-    if _meets(written, ours, WRITE, pages_per_block):
-        _conflict("both transactions wrote the same block")
-    if _meets(ends, ours, WRITE, pages_per_block):
-        _conflict("the other transaction appended to a block that this one wrote")
+def _refuse_hiding_the_end(old: State, committed: State, new: State, ours: list[Entry], ends: list[Interval]) -> None:
+    """Refuse our pages that would hide bytes which others appended and sealed, or be hidden by bytes not yet sealed.
+
+    The last page that was there when we began is whole in neither transaction.
+    """
+    why = "the other transaction appended to a page that this one wrote"
+    if new["shaped"] != old["shaped"]:
+        return  # and nobody appended
+    if old["sealed"] is None or committed["shaped"] != old["shaped"]:  # where the end was is not known
+        if _meets(ends, ours, WRITE, new["pages_per_block"]):
+            _conflict(why)
+        return
+    end, sealed = _end(old), committed["sealed"]
+    whole = min(end, sealed) // PAGE
+    if sealed != end and any(runs and sum(runs[-1][:2]) > whole for _, _, kind, runs in ours if kind == WRITE):
+        _conflict(why)
 
 
-def _meets(blocks: list[Interval], entries: list[Entry], kind: int, pages_per_block: int) -> bool:
-    return any(intersects(blocks, touched_blocks(runs, pages_per_block)) for _, _, k, runs in entries if k == kind)
+def _meets(pages: list[Interval], entries: list[Entry], kind: int, size: int) -> bool:
+    """Whether entries of a kind touch a part, of `size` pages, of which `pages` touch something."""
+    parts = union((lo // size, -(-hi // size)) for lo, hi in pages)
+    return any(intersects(parts, touched_blocks(runs, size)) for _, _, k, runs in entries if k == kind)
 
 
-def _touched_since(old: State, state: State, pages_per_block: int) -> tuple[list[Interval], list[Interval]]:
-    """Blocks that `state` has written, and those it has sealed, since `old`. Rather too many than too few."""
+def _touched_since(old: State, state: State, size: int) -> tuple[list[Interval], list[Interval]]:
+    """Pages that `state` has written, and those it has sealed, since `old`. Rather too many than too few."""
     written: list[Interval] = []
     sealed: list[Interval] = []
     for number, blocks, ends in state["passed"]:
         if number > old["number"]:
-            written += blocks
-            sealed += ends
+            written += [(lo * size, hi * size) for lo, hi in blocks]
+            sealed += [(lo * size, hi * size) for lo, hi in ends]
     for _, _, kind, runs in _entries_since(old, state):
         if kind != MOVE:
-            (written if kind == WRITE else sealed).extend(touched_blocks(runs, pages_per_block))
+            (written if kind == WRITE else sealed).extend((run[0], run[0] + run[1]) for run in runs)
     return union(written), union(sealed)
 
 
@@ -287,12 +342,20 @@ def _sealed(old: State, state: State) -> bool:
     return old["sealed"] is not None and state["sealed"] != old["sealed"]
 
 
-def _without_sealing(ours: list[Entry]) -> list[Entry]:
-    """Our entries without the sealing, which is left to another transaction; a conflict if we also wrote there."""
-    zones = [touched_blocks(runs, 1) for _, _, kind, runs in ours if kind == SEAL]
-    if any(_meets(zone, ours, WRITE, 1) for zone in zones):
-        _conflict("the other transaction appended to the rows that this one wrote")
-    return [entry for entry in ours if entry[2] != SEAL]
+def _with_own_sealing(
+    old: State, committed: State, new: State, ours: list[Entry], written: list[Interval]
+) -> tuple[list[Entry], bool]:
+    """Our entries, and whether we seal: what goes further than others did is kept.
+
+    Behind the byte up to which they sealed they wrote nothing, but may have written in the page where that byte lies.
+    """
+    if not _sealed(old, new) or new["shaped"] != old["shaped"]:
+        return ours, False
+    done = committed["sealed"]
+    page = done // PAGE
+    if new["sealed"] > done and not (done % PAGE and meets(written, page, page + 1)):
+        return [(n, t, k, clip(runs, page, _LAST) if k == SEAL else runs) for n, t, k, runs in ours], True
+    return [entry for entry in ours if entry[2] != SEAL], False
 
 
 def _unfolded(passed: list[Passed], entries: list[Entry]) -> list[Entry]:

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from ZODB.POSException import ConflictError
 
 from wendelin.storage.arrays.extents import Extents, resolve
-from wendelin.storage.arrays.merge import MOVE, SEAL, WRITE, Passed, packed, summary, upgraded
+from wendelin.storage.arrays.merge import (
+    EXACT_INTERVALS,
+    MOST_INTERVALS,
+    MOVE,
+    SEAL,
+    WRITE,
+    Passed,
+    packed,
+    summary,
+    upgraded,
+)
 from wendelin.storage.arrays.runs import PAGE, Run, paint
 from wendelin.storage.arrays.tail import Assembled
 
@@ -254,15 +264,60 @@ def test_both_folded_the_log_and_both_results_are_there():
 
 
 def test_what_was_folded_long_ago_still_conflicts():
-    entries = [(k, k, WRITE, [(4 * k, 1, k, 0)]) for k in range(1, 200)]
-    passed = summary([], entries, PER_BLOCK)
-    assert len(passed) < 32
+    many = EXACT_INTERVALS + 200
+    passed: list[Passed] = []
+    for k in range(1, many, 64):
+        passed = summary(passed, [(n, n, WRITE, [(8 * n, 1, n, 0)]) for n in range(k, k + 64)], PER_BLOCK)
+        assert len(passed) < EXACT_INTERVALS + 12
+        assert sum(len(blocks) for _, blocks, _ in passed) < EXACT_INTERVALS + 12 * MOST_INTERVALS
+    last = passed[-1][0]
     old = state([], number=0)
-    theirs = state([], number=199, passed=passed, base=Reference("b"))
-    with pytest.raises(ConflictError, match="same block"):
-        resolve(old, theirs, state([(1, 5, WRITE, [(4 * 150, 1, 900, 0)])]))
-    merged = upgraded(resolve(old, theirs, state([(1, 5, WRITE, [(4 * 500, 1, 900, 0)])])))
-    assert merged["number"] == 200
+    theirs = state([], number=last, passed=passed, base=Reference("b"))
+    for k in (1, 10, 150, last):
+        with pytest.raises(ConflictError, match="same block"):
+            resolve(old, theirs, state([(1, 5, WRITE, [(8 * k, 1, 900, 0)])]))
+    for block in (1, 2 * last - 1, 2 * last + 1):
+        merged = upgraded(resolve(old, theirs, state([(1, 5, WRITE, [(4 * block, 1, 900, 0)])])))
+        assert merged["number"] == last + 1
+
+
+def test_writers_of_two_blocks_merge_whenever_they_began_and_however_often_the_log_was_folded():
+    """What was folded together was once taken for done since any of its transactions."""
+    passed: list[Passed] = []
+    for k in range(1, 2000, 64):
+        numbers = range(k, k + 64)
+        passed = summary(passed, [(n, n, WRITE, [(8 * (n % 2), 1, n, 0)]) for n in numbers], PER_BLOCK)
+        last = numbers[-1]
+        theirs = state([], number=last + 50, passed=passed, base=Reference("b"))
+        theirs["entries"] = [(n, n, WRITE, [(0, 1, n, 0)]) for n in range(last + 1, last + 51)]
+        theirs["segments"] = {n: Reference(f"s{n}") for n in range(last + 1, last + 51)}
+        for began in range(last - 1, last + 49):
+            old = state([], number=began)
+            ours = state([(began + 1, 5, WRITE, [(8, 1, 9000, 0)])], number=began + 1)
+            assert upgraded(resolve(old, theirs, ours))["number"] == last + 51
+        with pytest.raises(ConflictError, match="same block"):
+            resolve(state([], number=last - 2), theirs, state([(last - 1, 5, WRITE, [(8, 1, 9, 0)])], number=last - 1))
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(0, 60), st.sampled_from([WRITE, SEAL])), max_size=8), max_size=8))
+def test_a_summary_says_of_each_block_who_touched_it_last(folds):
+    passed: list[Passed] = []
+    touched: list[tuple[int, int, int]] = []
+    number = 0
+    for blocks in folds:
+        entries = []
+        for block, kind in blocks:
+            number += 1
+            entries.append((number, number, kind, [(block * PER_BLOCK + block % PER_BLOCK, 1, number, 0)]))
+            touched.append((number, kind, block))
+        passed = summary(passed, entries, PER_BLOCK)
+        assert not entries or passed[-1][0] == number
+    for began in range(number + 1):
+        for kind in (WRITE, SEAL):
+            since = {block for n, k, block in touched if k == kind and n > began}
+            mentioned = [wrote if kind == WRITE else sealed for last, wrote, sealed in passed if last > began]
+            said = {block for intervals in mentioned for lo, hi in intervals for block in range(lo, hi)}
+            assert said == since
 
 
 @pytest.mark.parametrize(
@@ -307,6 +362,34 @@ def test_a_sealed_tail_conflicts_only_with_who_wrote_there():
     both = {**ours, "entries": [seal], "number": 1, "sealed": 12 * PAGE, "tail": [(8, 0, 100)]}
     merged = upgraded(resolve(old, theirs, both))
     assert (merged["tail"], len(merged["entries"])) == ([(8, 0, 100)], 1)
-    with pytest.raises(ConflictError, match="appended"):
-        resolve(old, theirs, {**both, "entries": [seal, (2, 6, WRITE, [(10, 1, 9, 0)])], "number": 2,
-                              "segments": {**both["segments"], 9: Reference("s9")}})  # fmt: skip
+    wrote = {**both, "entries": [seal, (2, 6, WRITE, [(10, 1, 9, 0)])], "number": 2}
+    wrote["segments"] = {**both["segments"], 9: Reference("s9")}
+    merged = upgraded(resolve(old, theirs, wrote))
+    assert [entry[2] for entry in merged["entries"]] == [SEAL, WRITE]
+
+
+def test_sealing_goes_on_where_the_other_transaction_ended():
+    """It began before an append that this one has seen; both wrote, each in a block of its own."""
+    old = state([], tail=[(7, 0, 6 * PAGE), (8, 0, 6 * PAGE + 10)], segments={7: Reference("s7"), 8: Reference("s8")})
+    seal = (1, 5, SEAL, [(10, 6, 7, 0)])
+    theirs = state([seal, (2, 5, WRITE, [(10, 1, 9, 0)])], sealed=16 * PAGE, tail=[(8, 0, 6 * PAGE + 10)])
+    theirs["segments"][8] = Reference("s8")
+    whole = (1, 6, SEAL, [(10, 6, 7, 0), (16, 7, 8, 0)])
+    ours = state([whole, (2, 7, WRITE, [(22, 1, 6, 0)])], sealed=22 * PAGE + 10)
+    merged = upgraded(resolve(old, theirs, ours))
+    assert [entry[2:] for entry in merged["entries"]] == [
+        (SEAL, [(10, 6, 7, 0)]), (WRITE, [(10, 1, 9, 0)]), (SEAL, [(16, 7, 8, 0)]), (WRITE, [(22, 1, 6, 0)]),
+    ]  # fmt: skip
+    assert (merged["sealed"], merged["tail"]) == (22 * PAGE + 10, [])
+
+
+def test_the_page_in_which_the_array_ended_conflicts_only_when_more_was_sealed_there():
+    old = state([], sealed=10 * PAGE + 100)
+    wrote = state([(1, 6, WRITE, [(10, 1, 9, 0)])], sealed=10 * PAGE + 100)
+    other = state([(1, 7, WRITE, [(9, 1, 9, 0)])], sealed=10 * PAGE + 100)
+    appended = {**old, "tail": [(7, 0, 50)], "segments": {7: Reference("s7")}}
+    sealed = state([(1, 5, SEAL, [(10, 1, 8, 0)])], sealed=10 * PAGE + 150)
+    assert upgraded(resolve(old, appended, wrote))["tail"] == [(7, 0, 50)]
+    assert len(upgraded(resolve(old, sealed, other))["entries"]) == 2
+    with pytest.raises(ConflictError, match="appended to a page"):
+        resolve(old, sealed, wrote)
