@@ -19,13 +19,16 @@ _MANY = 64
 #: Pages from which on a run is mapped from where it lies, however scattered its neighbours are.
 _LONG = 2048
 
+#: Where pages are noted as soon as they are mapped, so that whoever is refused midway knows how far that went.
+Laid = list[Interval] | None
+
 
 def too_many(runs: list[Run], taken: Callable[[], int]) -> bool:
     """Whether mapping `runs` one by one would take more than arrays may have; `taken()` is what they have."""
     return len(runs) > _MANY and 2 * len(runs) + taken() > mappings_allowed()
 
 
-def lay(addresses: Reservation, files: LocalFiles, runs: list[Run], named: dict[int, Any]) -> None:
+def lay(addresses: Reservation, files: LocalFiles, runs: list[Run], named: dict[int, Any], laid: Laid = None) -> None:
     """Map runs where they belong, each segment opened once."""
     by_segment: dict[int, list[Run]] = {}
     for run in runs:
@@ -33,7 +36,7 @@ def lay(addresses: Reservation, files: LocalFiles, runs: list[Run], named: dict[
     files.bring(named[number] for number in by_segment)
     for number, some in by_segment.items():
         for place in files.places(number, named[number], some, named):
-            _lay_place(addresses, place)
+            _lay_place(addresses, place, laid)
 
 
 def lay_together(
@@ -43,6 +46,7 @@ def lay_together(
     named: dict[int, Any],
     shown: list[Run],
     written: list[Interval],
+    laid: Laid = None,
 ) -> list[Run]:
     """Map runs that have only holes between them at once; returns what is left to be mapped as it lies.
 
@@ -62,7 +66,7 @@ def lay_together(
         if len({(run[2], run[3] - run[0]) for run in some}) == 1 and (len(some) == 1 or in_one_file):
             alone.append((start, end - start, *some[0][2:]))
         else:
-            _lay_place(addresses, files.together(some, named))
+            _lay_place(addresses, files.together(some, named), laid)
     return alone
 
 
@@ -79,6 +83,8 @@ def _stretches(runs: list[Run], shown: list[Run], written: list[Interval]) -> li
     return out
 
 
-def _lay_place(addresses: Reservation, place: Place) -> None:
+def _lay_place(addresses: Reservation, place: Place, laid: Laid) -> None:
     start, length, fd, page = place
     addresses.map_file(start * PAGE, length * PAGE, fd, page * PAGE)
+    if laid is not None:
+        laid.append((start, start + length))

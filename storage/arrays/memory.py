@@ -23,6 +23,7 @@ from wendelin.storage.arrays.dirty import Detector, choose
 from wendelin.storage.arrays.extents import PAGE, Extents, Mark, Run
 from wendelin.storage.arrays.interrupts import uninterrupted
 from wendelin.storage.arrays.local import LocalFiles, scratch_folder
+from wendelin.storage.arrays.mapping import Laid
 from wendelin.storage.arrays.runs import HOLE, Interval, clip, difference, gaps, paint, replaced, subtract, union
 from wendelin.storage.arrays.segments import Draft
 from wendelin.storage.errors import AddressSpaceError
@@ -215,11 +216,13 @@ class ArrayMemory:
             self._addresses.discard(lo * PAGE, (hi - lo) * PAGE)
         self._unsettled = []
 
-    def _map(self, runs: list[Run], named: dict[int, Any], shown: list[Run]) -> None:
-        """Lay files over the addresses. `shown` is all that is stored thereabouts."""
+    def _map(self, runs: list[Run], named: dict[int, Any], shown: list[Run], laid: Laid = None) -> None:
+        """Lay files over the addresses, noting in `laid` where. `shown` is all that is stored thereabouts."""
         if mapping.too_many(runs, mappings):
-            runs = mapping.lay_together(self._addresses, self.files, runs, named, shown, self.dirty())
-        mapping.lay(self._addresses, self.files, runs, named)
+            if self.draft is not None:
+                self.draft.is_gathered = True
+            runs = mapping.lay_together(self._addresses, self.files, runs, named, shown, self.dirty(), laid)
+        mapping.lay(self._addresses, self.files, runs, named, laid)
         self.mappings += 2 * len(runs) + 1
 
     def reserve(self, nbytes: int) -> None:
@@ -237,14 +240,19 @@ class ArrayMemory:
     def _move(self, target: Reservation) -> None:
         target.refuse_beyond_limit(PAGE * sum(hi - lo for lo, hi in self._mapped))
         source, written = self._addresses, self.dirty()
-        self._addresses = target
-        for lo, hi in self._mapped:
-            target.map_zeros(lo * PAGE, (hi - lo) * PAGE)
         shown = paint(self._runs, self._spilled)
-        self._map(shown, {**self._sources, **self._own()}, shown)
-        for lo, hi in written:
-            target.copy_from(source, lo * PAGE, (hi - lo) * PAGE)
-        source.release()
+        with uninterrupted():
+            self._addresses = target
+            try:
+                for lo, hi in self._mapped:
+                    target.map_zeros(lo * PAGE, (hi - lo) * PAGE)
+                self._map(shown, {**self._sources, **self._own()}, shown)
+            except BaseException:
+                self._addresses = source  # where all that was written still is
+                raise
+            for lo, hi in written:
+                target.copy_from(source, lo * PAGE, (hi - lo) * PAGE)
+            source.release()
 
     # -- what was written
 
@@ -268,7 +276,7 @@ class ArrayMemory:
             self.draft = Draft(self.drafts or scratch_folder())
         again = (
             []
-            if self.keeps_drafts or self.draft.is_stored
+            if self.keeps_drafts or self.draft.is_stored or self.draft.is_gathered
             else [run for lo, hi in dirty for run in clip(self._spilled, lo, hi)]
         )
         known = [(run[0], run[0] + run[1]) for run in again]
@@ -281,10 +289,11 @@ class ArrayMemory:
         """Show pages from the draft. What is shown and what is known to be stay one, whatever interrupts or fails."""
         with uninterrupted():
             before, self._spilled = self._spilled, paint(self._spilled, placed)
+            laid: list[Interval] = []
             try:
-                self._map(placed, {**self._sources, **self._own()}, paint(self._runs, self._spilled))
-            except BaseException:
-                self._spilled = paint(before, subtract(placed, self.dirty()))  # the rest is in memory still
+                self._map(placed, {**self._sources, **self._own()}, paint(self._runs, self._spilled), laid)
+            except BaseException:  # the rest is in memory still
+                self._spilled = paint(before, [run for lo, hi in union(laid) for run in clip(placed, lo, hi)])
                 raise
 
     def snapshot(self) -> list[Run]:

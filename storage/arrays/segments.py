@@ -63,6 +63,7 @@ class Draft:
         self.number = new_segment_number()
         self.folder = folder
         self.pages = 0
+        self.is_gathered = False  # copies of its pages may be shown: to rewrite them in place would show nothing
         self.fd, self.path = _new_file(folder)
         self._blob: Blob | None = None
         self._end = weakref.finalize(self, _dropped, self.fd, self.path, os.getpid())
@@ -131,7 +132,7 @@ class Draft:
         new = Draft(folder)
         with _room_for([(0, self.pages)], folder):
             _copy(self.fd, new.fd, self.pages * PAGE)
-        new.number, new.pages = self.number, self.pages
+        new.number, new.pages, new.is_gathered = self.number, self.pages, self.is_gathered
         return new
 
     def add_bytes(self, data: bytes) -> int:
