@@ -29,6 +29,9 @@ from wendelin.storage.errors import ForeignConnectionError
 #: Bytes of a block by default: the unit in which concurrent writers conflict.
 BLOCK = 2 << 20
 
+#: Bytes up to which an assignment is noted by its place, so that the commit need not ask the kernel.
+ASSIGNED = 128 << 10
+
 
 class ZBigArray(Persistent, NDArrayOperatorsMixin):
     """A persistent array in a database, taking part in transactions.
@@ -184,7 +187,13 @@ class ZBigArray(Persistent, NDArrayOperatorsMixin):
 
         Raises `IndexError` out of range, and `TypeError` for index lists and masks, which would copy.
         """
-        view, is_scalar = self._select(key)
+        view, is_scalar, memory = self._select(key)
+        if is_scalar and view.dtype.kind != "V":  # a record is a view, too
+            return view[()]
+        if memory.writable:
+            self.hand_out(view.nbytes)
+        if self._forked:
+            view.flags.writeable = False
         return view[()] if is_scalar else view
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -192,9 +201,15 @@ class ZBigArray(Persistent, NDArrayOperatorsMixin):
 
         What is larger than the memory allows is written piece by piece.
         """
-        view, _ = self._select(key)
-        if not view.flags.writeable:
+        view, _, memory = self._select(key)
+        if not memory.writable or self._forked:
             self._explain_read_only()
+        lo, hi = np.lib.array_utils.byte_bounds(view)
+        if view.size and hi - lo <= ASSIGNED:
+            memory.assign(lo - memory.start, hi - memory.start)
+            self._count(view.nbytes)
+        else:
+            self.hand_out(view.nbytes)
         blockwise.assign(view, value, self.hand_out)
 
     def __iter__(self) -> Iterator[Any]:
@@ -276,7 +291,7 @@ class ZBigArray(Persistent, NDArrayOperatorsMixin):
         if without(shape, self._major_of(shape)) != without(self._shape, self._major_of(self._shape)):
             self._shape = shape
         self._extents.reshape(self._rows_of(shape))
-        memory.handed_out = True  # the next commit stores the end anew, written or not
+        memory.expose()  # the next commit stores the end anew, written or not
         if after < before:
             self._cut(memory, after)
 
@@ -301,7 +316,7 @@ class ZBigArray(Persistent, NDArrayOperatorsMixin):
     def _cut(self, memory: ArrayMemory, nbytes: int) -> None:
         if nbytes % PAGE:
             memory.ensure(nbytes, nbytes + 1, self._extents)
-            memory.handed_out = True
+            memory.expose()
         memory.truncate(nbytes)
         self._extents.cut(nbytes)
 
@@ -311,19 +326,15 @@ class ZBigArray(Persistent, NDArrayOperatorsMixin):
 
     # -- memory
 
-    def _select(self, key: Any) -> tuple[npt.NDArray[Any], bool]:
-        """The view that a key names, mapped; and whether NumPy would give a scalar for it."""
+    def _select(self, key: Any) -> tuple[npt.NDArray[Any], bool, ArrayMemory]:
+        """The view that a key names, mapped; whether NumPy would give a scalar for it; and its memory."""
         wanted, may_be_scalar = view_key(key)
         memory = self._memory()
         view = memory.view(self.shape, self.dtype, self.strides)[wanted]
         if view.size:
             lo, hi = np.lib.array_utils.byte_bounds(view)
             memory.ensure(lo - memory.start, hi - memory.start, self._extents)
-        if memory.writable:
-            self.hand_out(view.nbytes)
-        if self._forked:
-            view.flags.writeable = False
-        return view, may_be_scalar and view.ndim == 0
+        return view, may_be_scalar and view.ndim == 0, memory
 
     def _memory(self) -> ArrayMemory:
         jar = self._p_jar
@@ -346,11 +357,14 @@ class ZBigArray(Persistent, NDArrayOperatorsMixin):
 
     def hand_out(self, nbytes: int) -> None:
         """A writable slice of `nbytes` is about to be used: what earlier ones have gathered may have to be spilled."""
-        memory = self._memory()
+        self._memory().expose()
+        self._count(nbytes)
+
+    def _count(self, nbytes: int) -> None:
         if self._p_jar is None or "_v_memory" in self.__dict__:
-            unstored.handed_out(memory, nbytes)
+            unstored.handed_out(nbytes)
         else:
-            self._p_jar.arrays.handed_out(memory, nbytes)
+            self._p_jar.arrays.handed_out(nbytes)
 
     @property
     def _forked(self) -> bool:

@@ -116,7 +116,10 @@ def _inline(
     number = new_segment_number()
     written = b"".join(memory.peek(lo * PAGE, hi * PAGE) for lo, hi in pages)
     data = written + memory.peek(before, nbytes)
-    memory.leave_unsettled(pages if nbytes == before else union([*pages, (before // PAGE, -(-nbytes // PAGE))]))
+    if nbytes == before:
+        memory.leave_unsettled(pages, number, data)
+    else:
+        memory.leave_unsettled(union([*pages, (before // PAGE, -(-nbytes // PAGE))]))
     pieces = [(number, len(written), nbytes - before)] if nbytes > before else []
     return placed(pages, number), pieces, {number: Pages(data)} if data else {}
 

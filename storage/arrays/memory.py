@@ -22,6 +22,7 @@ from wendelin.storage.arrays.addresses import Reservation, count_mappings, data_
 from wendelin.storage.arrays.dirty import Detector, choose
 from wendelin.storage.arrays.extents import PAGE, Extents, Mark, Run
 from wendelin.storage.arrays.interrupts import uninterrupted
+from wendelin.storage.arrays.kept import KeptPages
 from wendelin.storage.arrays.local import LocalFiles, scratch_folder
 from wendelin.storage.arrays.mapping import Laid
 from wendelin.storage.arrays.runs import HOLE, Interval, clip, difference, gaps, paint, replaced, subtract, union
@@ -34,6 +35,9 @@ _memories: weakref.WeakSet[ArrayMemory] = weakref.WeakSet()
 
 #: Pages mapped at once at least; and where it takes few mappings and what is stored lies on this node.
 _LEAST, _WIDE, _FEW_RUNS = 512, 1 << 16, 32
+
+#: Assignments of one transaction that are noted one by one.
+_ASSIGNMENTS = 256
 
 
 def detector() -> Detector:
@@ -82,7 +86,7 @@ class ArrayMemory:
         self.writable = writable
         self.serial: bytes | None = None
         self.pages_per_block = pages_per_block
-        self.handed_out = False  # a writable view was given since the last boundary at which none lived
+        self.handed_out = False  # it may have been written to since the last boundary at which no view lived
         self.keeps_drafts = False  # a savepoint may want back what was spilled
         self.files = files or LocalFiles()
         self.drafts = drafts
@@ -98,6 +102,8 @@ class ArrayMemory:
         self._mark: Mark | None = None
         self._scattered = False  # what is stored lies in too many runs to map it far and wide
         self._unsettled: list[Interval] = []  # stored by a commit, and not mapped from its segment yet
+        self._kept = KeptPages()
+        self._assigned: list[Interval] | None = []  # bytes that were written, where nobody had a view; None: ask
         _memories.add(self)
 
     # -- views
@@ -199,20 +205,22 @@ class ArrayMemory:
             named.update(segments_there)
         self._change(paint(self._runs, self._spilled), paint(runs, spilled), named)
         self._runs, self._spilled, self._sources = runs, spilled, named
+        self._kept.prune(runs)
 
     def _change(self, before: list[Run], after: list[Run], named: dict[int, Any]) -> None:
         changes = difference(before, after)
         for start, length, segment, _ in changes:
             if segment == HOLE:
                 self._addresses.map_zeros(start * PAGE, length * PAGE)
-        self._map([run for run in changes if run[2] != HOLE], {**named, **self._own()}, after)
+        there = [run for run in changes if run[2] != HOLE and not self._kept.is_fresh(run)]
+        self._map(there, {**named, **self._own()}, after)
 
     def _own(self) -> dict[int, Any]:
         return {} if self.draft is None else {self.draft.number: self.draft}
 
     def _settle(self) -> None:
         """Drop private copies of what was committed, also where another commit has already undone it."""
-        for lo, hi in self._unsettled:
+        for lo, hi in [*self._unsettled, *self._kept.settle(self._runs)]:
             self._addresses.discard(lo * PAGE, (hi - lo) * PAGE)
         self._unsettled = []
 
@@ -258,7 +266,36 @@ class ArrayMemory:
 
     def dirty(self) -> list[Interval]:
         """Pages the program wrote since the last boundary or spill, sorted."""
-        return detector().dirty(self._addresses.start, self._mapped, self._shown, self._holes)
+        if self._assigned is not None:
+            return union((lo // PAGE, -(-hi // PAGE)) for lo, hi in self._assigned)
+        found = detector().dirty(self._addresses.start, self._mapped, self._shown, self._holes)
+        return self._kept.changed(found, self._addresses, self._committed) if self._kept else found
+
+    @property
+    def _committed(self) -> list[Run]:
+        """What is stored and shows, not hidden by what was spilled."""
+        return (
+            subtract(self._runs, [(run[0], run[0] + run[1]) for run in self._spilled]) if self._spilled else self._runs
+        )
+
+    def expose(self) -> None:
+        """A writable view is given: from now on only the kernel knows what was written."""
+        self.handed_out, self._assigned = True, None
+
+    def assign(self, lo: int, hi: int) -> None:
+        """Bytes [lo, hi) are about to be written, through a view that nobody keeps."""
+        self.handed_out = True
+        if self._assigned is not None:
+            self._assigned.append((lo, hi))
+            if len(self._assigned) > _ASSIGNMENTS:
+                self._assigned = None
+
+    def _forget_assigned(self) -> None:
+        self._assigned = None if self._assigned is None else []
+
+    def rest(self) -> None:
+        """A boundary at which no view lived: nobody can write without asking first."""
+        self.handed_out, self._assigned = False, []
 
     def changed(self) -> list[Interval]:
         """Pages the program wrote since the last boundary, spilled or not."""
@@ -272,6 +309,7 @@ class ArrayMemory:
         dirty = self.dirty() if dirty is None else dirty
         if not dirty:
             return
+        self._assigned = None
         if self.draft is None:
             self.draft = Draft(self.drafts or scratch_folder())
         again = (
@@ -316,11 +354,14 @@ class ArrayMemory:
             self._spilled, self.draft = [], None
             self._mark = None  # an undo may bring back the state of before, whose pages lie elsewhere
         self.serial, self.keeps_drafts = None, False
+        self._forget_assigned()
 
     def revert(self) -> None:
         """Throw away what was written: stored bytes show again."""
         self._unsettled = []
-        self._drop(self._mapped if detector().name == "compare" else self.dirty())
+        self._kept.forget_fresh()
+        self._drop(self._mapped if detector().name == "compare" and self._assigned is None else self.dirty())
+        self._forget_assigned()
         spilled, self._spilled, self.draft, self.keeps_drafts = self._spilled, [], None, False
         for start, length, _, _ in spilled:
             for lo, hi in self._holes(start, start + length):
@@ -330,6 +371,8 @@ class ArrayMemory:
     def _drop(self, pages: list[Interval]) -> None:
         for lo, hi in pages:
             self._addresses.discard(lo * PAGE, (hi - lo) * PAGE)
+        if self._kept:
+            self._kept.put_back(pages, self._addresses, self._committed)
 
     def trim(self, written: list[Interval], nbytes: int) -> list[Interval]:
         """Drop what views wrote behind the end of an array that was cut; returns the rest of `written`."""
@@ -362,13 +405,18 @@ class ArrayMemory:
         """Mapped bytes as the program sees them now."""
         return bytes(self._addresses.memory(lo, hi - lo)) if lo < hi else b""
 
-    def leave_unsettled(self, pages: list[Interval]) -> None:
-        """Written pages that are stored elsewhere than in the draft: their private copies go after the commit."""
-        self._unsettled = union([*self._unsettled, *pages])
+    def leave_unsettled(self, pages: list[Interval], number: int = 0, data: bytes = b"") -> None:
+        """Written pages that are stored elsewhere than in the draft: their private copies go after the commit.
+
+        They stay if they are few, and all are stored in segment `number`, as `data`.
+        """
+        if not number or not self._kept.storing(number, pages, data):
+            self._unsettled = union([*self._unsettled, *pages])
 
     def become_unstored(self) -> None:
         """Its array was not stored after all: all that was written is kept, in memory or in a file of its own."""
         self.serial, self.origin, self._unsettled, self.keeps_drafts = None, None, [], False
+        self._kept = KeptPages()
         if self.draft is not None:
             self.draft = self.draft.copied(scratch_folder())
 

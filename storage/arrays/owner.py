@@ -149,9 +149,8 @@ class ArrayOwner:
         """The addresses that an array has here, if any."""
         return self._memories.get(oid)
 
-    def handed_out(self, memory: ArrayMemory, nbytes: int) -> None:
-        """A writable slice of `nbytes` is about to be given."""
-        memory.handed_out = True
+    def handed_out(self, nbytes: int) -> None:
+        """A writable slice of `nbytes` is about to be given, or written to."""
         self._spiller.handed_out(nbytes)
 
     def adopt(self, array: ZBigArray, memory: ArrayMemory) -> None:
@@ -163,7 +162,7 @@ class ArrayOwner:
         self._memories[array._p_oid] = memory
         self._adopted.append((array, memory))
         if self.connection.saving:
-            memory.handed_out = True  # the commit finds it; until then it is like any array that was written
+            memory.expose()  # the commit finds it; until then it is like any array that was written
             self._join()
         else:
             self._store(array, memory)
@@ -241,7 +240,7 @@ class ArrayOwner:
                 if memory.has_views:
                     self._follow(oid, memory)
                 else:
-                    memory.handed_out = False
+                    memory.rest()
             self._forget_unused()
 
     def uncommitted(self) -> list[ZBigArray]:

@@ -25,7 +25,6 @@ def memory(nbytes: int, pages_per_block: int) -> ArrayMemory:
     return made
 
 
-def handed_out(memory: ArrayMemory, nbytes: int) -> None:
-    """A writable slice of `nbytes` is about to be given."""
-    memory.handed_out = True
+def handed_out(nbytes: int) -> None:
+    """A writable slice of `nbytes` is about to be given, or written to."""
     _thread.spiller.handed_out(nbytes)
