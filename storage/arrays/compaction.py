@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from wendelin.storage.arrays import segments, tail
 from wendelin.storage.arrays.extents import END, LOG_ENTRIES, TAIL_BYTES, TAIL_PIECES, Extents
-from wendelin.storage.arrays.merge import MOVE
+from wendelin.storage.arrays.log import MOVE
 from wendelin.storage.arrays.pages import Pages
 from wendelin.storage.arrays.runs import HOLE, PAGE, Interval, Run, clip, paint, subtract, union
 from wendelin.storage.arrays.segments import Draft

@@ -16,25 +16,25 @@ A ZEO server imports this module to resolve conflicts: it needs nothing but `per
 from __future__ import annotations
 
 import bisect
+import operator
 import os
 from typing import Any
 
 from persistent import Persistent
 
 from wendelin.storage.arrays import tail
-from wendelin.storage.arrays.merge import (
+from wendelin.storage.arrays.log import (
     SEAL,
     WRITE,
     Entry,
-    Passed,
-    named,
-    over,
+    State,
+    Summary,
     packed,
-    painted,
-    resolve,
-    summary,
+    packed_entries,
+    packed_summary,
     upgraded,
 )
+from wendelin.storage.arrays.merge import named, over, painted, resolve, summary
 from wendelin.storage.arrays.runs import HOLE, PAGE, Interval, Run, clip, coalesce, hidden, paint, union
 from wendelin.storage.arrays.tail import Assembled, Piece
 
@@ -54,7 +54,6 @@ CHUNK_RUNS = 256
 END = 1 << 50
 
 Segments = dict[int, Any]
-State = dict[str, Any]
 Mark = tuple[bytes | None, int, int, int | None, list[Piece]]
 
 
@@ -110,6 +109,7 @@ class Extents(Persistent):
     _v_painted: list[Run] | None
     _v_laid: tuple[list[Run], Segments] | None
     _v_own: bytes
+    _v_packed: tuple[list[Entry], bytes]
 
     def __init__(self, pages_per_block: int, rows: int | None = None) -> None:
         self.pages_per_block = pages_per_block
@@ -118,7 +118,7 @@ class Extents(Persistent):
         self.tail: list[Piece] = []
         self.number = 0
         self.entries: list[Entry] = []
-        self.passed: list[Passed] = []
+        self.passed: Summary = []
         self.segments: Segments = {}
         self.base: ExtentIndex | None = None
         self.shaped = 0
@@ -129,7 +129,17 @@ class Extents(Persistent):
 
     def __getstate__(self) -> State:
         state = super().__getstate__()
-        return packed(state) if isinstance(state, dict) else state
+        return packed(state, self._packed_log()) if isinstance(state, dict) else state
+
+    def _packed_log(self) -> bytes:
+        """The log as bytes. Only what came to it since the last time is packed anew."""
+        known, raw = self.__dict__.get("_v_packed", ([], b""))
+        count = len(known)
+        if not (count <= len(self.entries) and all(map(operator.is_, known, self.entries))):
+            count, raw = 0, b""
+        raw += packed_entries(self.entries[count:])
+        self._v_packed = (self.entries, raw)
+        return bytes(raw)
 
     # -- reading
 
@@ -210,10 +220,14 @@ class Extents(Persistent):
         self._v_own = self._p_serial  # the state that this transaction changes
         self.number += 1
         written = [(run[0], run[0] + run[1]) for run in runs]
-        log = over(self.log, runs)
-        older = [(number, token, k, hidden(some, written)) for number, token, k, some in self.entries]
-        self.entries = [*older, (self.number, new_segment_number(), kind, runs)]
-        self._name(segments)
+        entry, log = (self.number, new_segment_number(), kind, runs), over(self.log, runs)
+        if any(clip(self.log, lo, hi) for lo, hi in written):
+            older = [(number, token, k, hidden(some, written)) for number, token, k, some in self.entries]
+            self.entries = [*older, entry]
+            self._name(segments)
+        else:  # nothing is hidden by it, as most often
+            self.entries = [*self.entries, entry]
+            self.segments, self._v_laid = {**self.segments, **segments}, None
         self._v_painted = log
 
     def append(self, pieces: list[Piece], segments: Segments) -> None:
@@ -274,7 +288,7 @@ class Extents(Persistent):
         runs, known = self.log, {**self.segments, **(segments or {})}
         base = self.base or ExtentIndex([0], [ExtentChunk([], {})])
         self.base = base.painted(paint(runs, above or []), known)
-        self.passed = summary(self.passed, self.entries, self.pages_per_block)
+        self.passed = packed_summary(summary(self.passed, self.entries, self.pages_per_block))
         self.entries = []
         self._name({})
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from wendelin.storage.arrays import tail
 from wendelin.storage.arrays.compaction import Copier, tend
 from wendelin.storage.arrays.extents import Extents, new_segment_number
+from wendelin.storage.arrays.log import WRITE
 from wendelin.storage.arrays.memory import ArrayMemory
-from wendelin.storage.arrays.merge import WRITE
 from wendelin.storage.arrays.pages import Chunks, Pages
 from wendelin.storage.arrays.runs import PAGE, Interval, Run, clip, union
 from wendelin.storage.arrays.segments import INLINE, placed

@@ -18,14 +18,24 @@ A ZEO server imports this module to resolve conflicts: it needs nothing but `per
 from __future__ import annotations
 
 import itertools
-import sys
-from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from ZODB.POSException import ConflictError
 
 from wendelin.storage.arrays import tail
+from wendelin.storage.arrays.log import (
+    MOVE,
+    SEAL,
+    WRITE,
+    Entry,
+    Passed,
+    State,
+    Summary,
+    packed,
+    unpacked_summary,
+    upgraded,
+)
 from wendelin.storage.arrays.runs import (
     HIDDEN,
     HOLE,
@@ -42,15 +52,6 @@ from wendelin.storage.arrays.runs import (
     union,
 )
 
-#: Kinds of entries: what a program changed; bytes of the tail that got their fixed place; bytes that were moved.
-WRITE, SEAL, MOVE = 0, 1, 2
-
-#: (number, token, kind, runs): one transaction's changes. Numbers count, tokens are random.
-Entry = tuple[int, int, int, list[Run]]
-
-#: (number, blocks written, blocks sealed): of the entries that were folded, that one was the last to touch them.
-Passed = tuple[int, list[Interval], list[Interval]]
-
 #: Intervals of blocks up to which it is known of each which entry was the last to touch it.
 EXACT_INTERVALS = 256
 
@@ -59,99 +60,6 @@ MOST_INTERVALS = 32
 
 #: Behind every page.
 _LAST = 1 << 62
-
-State = dict[str, Any]
-
-
-def packed(state: State) -> State:
-    """A state as it is stored: the log, the tail and the numbers of segments as bytes.
-
-    A pickler that looks for persistent references asks at every single number.
-    """
-    log: list[int] = []
-    for number, token, kind, runs in state["entries"]:
-        log += [number, token, kind, len(runs), *itertools.chain.from_iterable(runs)]
-    numbers = list(state["segments"])
-    return {
-        **state,
-        "entries": _bytes_of(log),
-        "passed": _bytes_of(_flat(state["passed"])),
-        "tail": _bytes_of(itertools.chain.from_iterable(state["tail"])),
-        "segments": (_bytes_of(numbers), [state["segments"][number] for number in numbers]),
-    }
-
-
-def upgraded(state: State) -> State:
-    """A stored state of any version as one of today, unpacked. Issue 2 kept one list of runs, no log and no tail."""
-    if "entries" in state:
-        return _unpacked(state) if isinstance(state["entries"], bytes) else state
-    recent = state["recent"]
-    return {
-        "pages_per_block": state["pages_per_block"],
-        "number": 1 if recent else 0,
-        "entries": [(1, 0, WRITE, recent)] if recent else [],
-        "passed": [],
-        "segments": state["segments"],
-        "base": state["base"],
-        "tail": [],
-        "sealed": None,
-        "rows": None,
-        "shaped": 0,
-        "reshaped": False,
-    }
-
-
-def _unpacked(state: State) -> State:
-    log = _ints_of(state["entries"])
-    entries: list[Entry] = []
-    at = 0
-    while at < len(log):
-        number, token, kind, size = log[at : at + 4]
-        entries.append((number, token, kind, _tuples(log[at + 4 : at + 4 + 4 * size], 4)))
-        at += 4 + 4 * size
-    numbers, references = state["segments"]
-    return {
-        **state,
-        "entries": entries,
-        "passed": _passed(_ints_of(state["passed"])),
-        "tail": _tuples(_ints_of(state["tail"]), 3),
-        "segments": dict(zip(_ints_of(numbers), references, strict=True)),
-    }
-
-
-def _flat(passed: list[Passed]) -> Iterator[int]:
-    for number, written, sealed in passed:
-        yield from (number, len(written), len(sealed))
-        yield from itertools.chain.from_iterable([*written, *sealed])
-
-
-def _passed(numbers: list[int]) -> list[Passed]:
-    out: list[Passed] = []
-    at = 0
-    while at < len(numbers):
-        number, written, sealed = numbers[at : at + 3]
-        intervals = _tuples(numbers[at + 3 : at + 3 + 2 * (written + sealed)], 2)
-        out.append((number, intervals[:written], intervals[written:]))
-        at += 3 + 2 * (written + sealed)
-    return out
-
-
-def _bytes_of(numbers: Iterable[int]) -> bytes:
-    values = array("q", numbers)
-    if sys.byteorder == "big":
-        values.byteswap()
-    return values.tobytes()
-
-
-def _ints_of(raw: bytes) -> list[int]:
-    values = array("q", raw)
-    if sys.byteorder == "big":
-        values.byteswap()
-    return values.tolist()
-
-
-def _tuples(numbers: list[int], size: int) -> list[Any]:
-    return list(zip(*(numbers[i::size] for i in range(size)), strict=True))
 
 
 def resolve(old: State, committed: State, new: State) -> State:
@@ -169,7 +77,7 @@ def resolve(old: State, committed: State, new: State) -> State:
         _refuse_hiding_the_end(old, committed, new, ours, ends)
     folded = _oid(committed["base"]) == _oid(old["base"]) != _oid(new["base"])
     result = {**committed, **({name: new[name] for name in ("base", "passed")} if folded else {})}
-    merged = _unfolded(result["passed"], committed["entries"])
+    merged = _unfolded(unpacked_summary(result["passed"]), committed["entries"])
     for number, (_, token, kind, runs) in enumerate(ours, committed["number"] + 1):
         merged.append((number, token, kind, runs))
     result["entries"], result["number"] = merged, committed["number"] + len(ours)
@@ -213,7 +121,7 @@ def named(entries: list[Entry], pieces: list[tail.Piece], segments: dict[int, An
     return {number: segments[number] for number in numbers if number not in (HOLE, HIDDEN)}
 
 
-def summary(passed: list[Passed], entries: list[Entry], pages_per_block: int) -> list[Passed]:
+def summary(passed: Summary, entries: list[Entry], pages_per_block: int) -> list[Passed]:
     """`passed` with the entries that are folded now: of each block which of them was the last to touch it.
 
     So a transaction's own earlier changes, and all others from before it began, never count as made meanwhile. Only
@@ -226,7 +134,9 @@ def summary(passed: list[Passed], entries: list[Entry], pages_per_block: int) ->
         fresh = _beyond(blocks if kind == WRITE else [], seen[0]), _beyond(blocks if kind == SEAL else [], seen[1])
         seen = union([*seen[0], *fresh[0]]), union([*seen[1], *fresh[1]])
         latest.append((number, *fresh))
-    latest += [(number, _beyond(a, seen[0]), _beyond(b, seen[1])) for number, a, b in reversed(passed)]
+    latest += [
+        (number, _beyond(a, seen[0]), _beyond(b, seen[1])) for number, a, b in reversed(unpacked_summary(passed))
+    ]
     latest = latest[:1] + [some for some in latest[1:] if some[1] or some[2]]  # the first says where the log begins
     exact, left = 0, EXACT_INTERVALS
     while exact < len(latest) and len(latest[exact][1]) + len(latest[exact][2]) <= left:
@@ -323,7 +233,7 @@ def _touched_since(old: State, state: State, size: int) -> tuple[list[Interval],
     """Pages that `state` has written, and those it has sealed, since `old`. Rather too many than too few."""
     written: list[Interval] = []
     sealed: list[Interval] = []
-    for number, blocks, ends in state["passed"]:
+    for number, blocks, ends in unpacked_summary(state["passed"]):
         if number > old["number"]:
             written += [(lo * size, hi * size) for lo, hi in blocks]
             sealed += [(lo * size, hi * size) for lo, hi in ends]

@@ -11,17 +11,8 @@ from hypothesis import strategies as st
 from ZODB.POSException import ConflictError
 
 from wendelin.storage.arrays.extents import Extents, resolve
-from wendelin.storage.arrays.merge import (
-    EXACT_INTERVALS,
-    MOST_INTERVALS,
-    MOVE,
-    SEAL,
-    WRITE,
-    Passed,
-    packed,
-    summary,
-    upgraded,
-)
+from wendelin.storage.arrays.log import MOVE, SEAL, WRITE, Passed, packed, upgraded
+from wendelin.storage.arrays.merge import EXACT_INTERVALS, MOST_INTERVALS, summary
 from wendelin.storage.arrays.runs import PAGE, Run, paint
 from wendelin.storage.arrays.tail import Assembled
 
