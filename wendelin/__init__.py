@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wendelin.kernel.extension import load_ipython_extension, unload_ipython_extension
     from wendelin.storage.arrays.array import ZBigArray
     from wendelin.storage.arrays.extents import ExtentChunk, ExtentIndex, Extents
-    from wendelin.storage.arrays.pages import Chunks, Pages
+    from wendelin.storage.arrays.pages import Chunks, Pages, Parts
     from wendelin.storage.arrays.reference import ArrayRef
     from wendelin.storage.database.connect import connect
     from wendelin.storage.errors import WendelinError
@@ -33,6 +33,7 @@ _HOMES = {
     "ExtentChunk": "wendelin.storage.arrays.extents",
     "Pages": "wendelin.storage.arrays.pages",
     "Chunks": "wendelin.storage.arrays.pages",
+    "Parts": "wendelin.storage.arrays.pages",
     "ArrayRef": "wendelin.storage.arrays.reference",
     "Folder": "wendelin.storage.folder",
     "WendelinError": "wendelin.storage.errors",

@@ -7,16 +7,32 @@ for a whole array.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from ZODB.blob import Blob
+
 from wendelin.storage.arrays import segments, tail
 from wendelin.storage.arrays.extents import END, LOG_ENTRIES, TAIL_BYTES, TAIL_PIECES, Extents
+from wendelin.storage.arrays.forms import Form
 from wendelin.storage.arrays.log import MOVE
-from wendelin.storage.arrays.pages import Pages
-from wendelin.storage.arrays.runs import HOLE, PAGE, Interval, Run, clip, paint, subtract, union
-from wendelin.storage.arrays.segments import Draft
+from wendelin.storage.arrays.pages import PART, Pages
+from wendelin.storage.arrays.reader import Reader
+from wendelin.storage.arrays.runs import (
+    HOLE,
+    PAGE,
+    Interval,
+    Run,
+    clip,
+    coalesce,
+    paint,
+    subtract,
+    touched_blocks,
+    union,
+)
+from wendelin.storage.arrays.segments import HUGE, Draft, is_huge
 from wendelin.storage.arrays.tail import Assembled
 
 if TYPE_CHECKING:
@@ -34,45 +50,58 @@ MOVED_AT_ONCE = 256 << 20
 #: Share of a segment that must be in use, else `defragment` rewrites it.
 LIVE = 0.85
 
-#: Bytes copied at once.
-_STEP = 8 << 20
-
 
 class Copier:
     """Copies stored pages into one new segment. Nothing is written before the first copy."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, form: Form) -> None:
         self._folder = folder
+        self._form = form
         self.draft: Draft | None = None
         self.made: list[Any] = []
 
-    def copy(self, start: int, length: int, source: Any, offset: int, sources: dict[int, Any]) -> Run:
-        """Copy `length` pages from page `offset` of a segment; the run that has them as pages from `start` on."""
-        if self.draft is None:
-            self.draft = Draft(self._folder)
-        at = self.draft.pages
-        for page in range(0, length, _STEP // PAGE):
-            some = min(_STEP // PAGE, length - page)
-            self.draft.add_bytes(segments.read(source, (offset + page) * PAGE, some * PAGE, sources))
-        return start, length, self.draft.number, at
-
     def range(self, lo: int, hi: int, runs: list[Run], sources: dict[int, Any]) -> list[Run]:
-        """Copy pages [lo, hi) as `runs` have them, one behind the other, holes left out."""
-        return [
-            self.copy(start, length, sources[number], offset, sources)
-            for start, length, number, offset in clip(runs, lo, hi)
-            if number != HOLE
-        ]
+        """Copy pages [lo, hi) as `runs` have them, holes left out; the runs that have them now.
 
-    def segments(self, *, as_blob: bool) -> dict[int, Any]:
+        A huge page is written by one call, to where it lies in the file as in memory (see `segments.HUGE`).
+        """
+        out: list[Run] = []
+        with Reader(sources) as reader:
+            for first, last in _blocks(lo, hi, HUGE):
+                found = _neighbours(clip(runs, first, last))
+                out += [self._copy(some, reader, huge=is_huge(lo, hi)) for some in found]
+        return coalesce(out)
+
+    def _copy(self, runs: list[Run], reader: Reader, *, huge: bool) -> Run:
+        """Copy neighbouring runs, a huge page at most; `huge`: they belong to at least one."""
+        if self.draft is None:
+            self.draft = Draft(self._folder, apart=self._form.near)
+        start, data = runs[0][0], b"".join(reader.read(run[2], run[3] * PAGE, run[1] * PAGE) for run in runs)
+        at = self.draft.add_bytes(data, self.draft.next_like(start) if huge and self.draft.apart else None)
+        return start, len(data) // PAGE, self.draft.number, at
+
+    def segments(self) -> dict[int, Any]:
         """The new segment by its number."""
         if self.draft is None:
             return {}
-        self.made = [self.draft.store(as_blob=as_blob)]
+        self.made = [self.draft.store(self._form)]
         return {self.draft.number: self.made[0]}
 
 
-def tend(extents: Extents, copier: Copier, *, as_blob: bool, seal: bool = True) -> None:
+def _neighbours(runs: list[Run]) -> Iterator[list[Run]]:
+    """Runs with no page between them, together; holes left out."""
+    some: list[Run] = []
+    for run in runs:
+        if some and (run[2] == HOLE or some[-1][0] + some[-1][1] < run[0]):
+            yield some
+            some = []
+        if run[2] != HOLE:
+            some.append(run)
+    if some:
+        yield some
+
+
+def tend(extents: Extents, copier: Copier, *, seal: bool = True) -> None:
     """What a commit does for an array before it adds its own changes: seal a long tail, fold a long log.
 
     Other transactions may do the same meanwhile: then one of the results is dropped, never data. `seal`: False when
@@ -85,10 +114,10 @@ def tend(extents: Extents, copier: Copier, *, as_blob: bool, seal: bool = True) 
         sealing, sources = sealed_runs(extents, copier)
     if extents.must_fold:
         above = _folded(extents, copier)
-        known = copier.segments(as_blob=as_blob)
+        known = copier.segments()
         extents.fold(above, known)
     else:
-        known = copier.segments(as_blob=as_blob)
+        known = copier.segments()
     if sealing:
         extents.seal(sealing, {**sources, **known}, size)
 
@@ -127,7 +156,7 @@ def _folded(extents: Extents, copier: Copier) -> list[Run]:
     tiny = [run for run in extents.log if isinstance(extents.segments.get(run[2]), Pages)]
     for start, length, number, offset in tiny:
         if start // step not in fragmented:
-            out.append(copier.copy(start, length, extents.segments[number], offset, extents.segments))
+            out += copier.range(start, start + length, [(start, length, number, offset)], extents.segments)
     return paint([], sorted(out))
 
 
@@ -149,32 +178,32 @@ def fragments(array: ZBigArray) -> int:
 
 
 def defragment(array: ZBigArray, progress: Callable[[int], object] | None = None) -> int:
-    """Rewrite the fragmented parts of an array as whole, neighbouring blocks; returns the bytes moved.
+    """Rewrite the fragmented parts of an array as whole, neighbouring huge pages; returns the bytes moved.
 
     Changes the stored layout, not the contents, in transactions of their own of the connection's transaction manager,
     `MOVED_AT_ONCE` bytes each: call it outside of other work; a conflict with a writer is tried again. The old
     copies are history and go when the database is packed. `progress` is called with the bytes looked at since the
-    last call.
+    last call. Takes a few MiB of memory, and what the extent map of `MOVED_AT_ONCE` bytes takes.
     """
     jar = array._p_jar
     manager = jar.transaction_manager
     manager.begin()
-    moved, page, step = 0, 0, array.pages_per_block
-    wasted = _wasteful(array.extents, array.nbytes)
-    at_once = max(MOVED_AT_ONCE // PAGE // step, 1) * step
-    while array.extents.tail or page * PAGE < array.nbytes:
-        last = min(page + at_once, -(-array.nbytes // PAGE))
-        sealing, some = bool(array.extents.tail), 0
+    moved = 0
+    while array.extents.tail:
         for attempt in manager.attempts(10):
             with attempt:
-                some = _rewritten(array, page, last, wasted)
+                moved += _seal(array)
+        manager.begin()
+    wasted = _wasted(array)
+    for lo, hi in _windows(array):
+        some = 0
+        for attempt in manager.attempts(10):
+            with attempt:
+                some = _rewritten(array, lo, hi, wasted)
         moved += some
         manager.begin()
-        if sealing:
-            continue
         if progress is not None:
-            progress((last - page) * PAGE)
-        page = last
+            progress((hi - lo) * PAGE)
     for attempt in manager.attempts(10):
         with attempt:
             _fold(array)
@@ -182,55 +211,95 @@ def defragment(array: ZBigArray, progress: Callable[[int], object] | None = None
     return moved
 
 
+def _windows(array: ZBigArray) -> Iterator[Interval]:
+    """An array's pages, as many at a time as are moved at once."""
+    return _blocks(0, -(-array.nbytes // PAGE), max(MOVED_AT_ONCE // PAGE // HUGE, 1) * HUGE)
+
+
 def _fold(array: ZBigArray) -> None:
     """Fold the log, however short: the base beneath still names what the log hides."""
     extents, owner = array.extents, array._p_jar.arrays
     extents._p_activate()
     if extents.entries and extents.base is not None:
-        copier = Copier(owner.drafts)
-        extents.fold(_folded(extents, copier), copier.segments(as_blob=owner.as_blobs))
+        copier = Copier(owner.drafts, owner.form)
+        extents.fold(_folded(extents, copier), copier.segments())
+
+
+def _seal(array: ZBigArray) -> int:
+    """Give appended bytes their place; how many they are."""
+    extents, owner = array.extents, array._p_jar.arrays
+    extents._p_activate()
+    copier = Copier(owner.drafts, owner.form)
+    size = tail.length(extents.tail)
+    if size:
+        sealing, stay = sealed_runs(extents, copier)
+        extents.seal(sealing, {**stay, **copier.segments()}, size)
+    return size
 
 
 def _rewritten(array: ZBigArray, lo: int, hi: int, wasted: set[int] | None = None) -> int:
+    """Rewrite what lies badly of pages [lo, hi); how many bytes that is."""
     extents, owner = array.extents, array._p_jar.arrays
     extents._p_activate()
-    copier = Copier(owner.drafts)
-    if extents.tail:
-        size = tail.length(extents.tail)
-        sealing, stay = sealed_runs(extents, copier)
-        extents.seal(sealing, {**stay, **copier.segments(as_blob=owner.as_blobs)}, size)
-        return size
+    copier = Copier(owner.drafts, owner.form)
     runs, sources = extents.lookup(lo, hi)
     above: list[Run] = []
-    for a, b in _scattered(runs, sources, extents.pages_per_block, wasted or set(), array.nbytes):
+    for a, b in _untidy(array, lo, hi, runs, sources, wasted or set()):
         above += copier.range(a, b, runs, sources)
     if above:
-        extents.write(above, copier.segments(as_blob=owner.as_blobs), MOVE)
+        extents.write(above, copier.segments(), MOVE)
     return sum(run[1] for run in above) * PAGE
 
 
-def _wasteful(extents: Extents, nbytes: int) -> set[int]:
-    """Segments of which little is shown, or would be once scattered blocks are rewritten.
+def _wasted(array: ZBigArray) -> set[int]:
+    """Segments of which little is shown, or would be once what lies badly is rewritten: so they are rewritten too.
 
     As long as anything names a segment, packing cannot free it.
     """
-    runs, sources = extents.lookup(0, END)
-    staying = subtract(runs, _scattered(runs, sources, extents.pages_per_block, set(), nbytes))
-    live: Counter[int] = Counter()
-    for _, length, number, _ in staying:
-        live[number] += length
-    return {number for number, pages in live.items() if pages * PAGE < LIVE * segments.size(sources[number])}
+    sizes: dict[int, int] = {}
+    wasted: set[int] = set()
+    while True:
+        live: Counter[int] = Counter()
+        for lo, hi in _windows(array):
+            runs, sources = array.extents.lookup(lo, hi)
+            for _, length, number, _ in subtract(runs, _untidy(array, lo, hi, runs, sources, wasted)):
+                live[number] += length
+                if number not in sizes:
+                    sizes[number] = segments.size(sources[number])
+            array._p_jar.cacheGC()
+        more = {number for number, pages in live.items() if pages * PAGE < LIVE * sizes[number]}
+        if not more:
+            return wasted
+        wasted |= more
 
 
-def _scattered(runs: list[Run], sources: dict[int, Any], step: int, wasted: set[int], nbytes: int) -> list[Interval]:
-    """Blocks that are not in one run of a large segment that is well used, neighbours joined."""
+def _untidy(
+    array: ZBigArray, lo: int, hi: int, runs: list[Run], sources: dict[int, Any], wasted: set[int]
+) -> list[Interval]:
+    """Huge pages of [lo, hi) that lie badly, neighbours joined; all that are stored when it is most of them."""
+    stored: list[Interval] = []
     bad: list[Interval] = []
-    seen = -1
-    for start, length, number, _ in runs:
-        first, last = start // step, (start + length - 1) // step
-        if first == seen:
-            bad.append((first * step, (first + 1) * step))
-        if number in wasted or (isinstance(sources[number], Pages) and nbytes > segments.INLINE):
-            bad.append((first * step, (last + 1) * step))
-        seen = last
-    return union(bad)
+    form = array._p_jar.arrays.form
+    for first, last in touched_blocks(runs, HUGE):
+        for huge in range(first, last):
+            some = clip(runs, huge * HUGE, (huge + 1) * HUGE)
+            stored.append((huge * HUGE, (huge + 1) * HUGE))
+            tiny = array.nbytes > segments.INLINE and any(isinstance(sources[run[2]], Pages) for run in some)
+            whole = form.wire and any(isinstance(sources[n], Blob) and (o + k) * PAGE > PART for _, k, n, o in some)
+            if tiny or whole or any(run[2] in wasted for run in some) or not _lies_well(some, near=form.near):
+                bad.append(stored[-1])
+    return union(stored if 2 * len(bad) > len(stored) else bad)
+
+
+def _lies_well(runs: list[Run], *, near: bool) -> bool:
+    """Whether what is stored of a huge page lies in one segment, in order.
+
+    Near, with the same holes between, so that one mapping shows it, and where the kernel can take it for a huge page.
+    """
+    if len({run[2] for run in runs}) > 1:
+        return False
+    if not near:
+        return all(a[3] + a[1] == b[3] for a, b in itertools.pairwise(runs))
+    shifts = {run[3] - run[0] for run in runs}
+    full = sum(run[1] for run in runs) == HUGE
+    return len(shifts) == 1 and not (full and min(shifts) % HUGE)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from wendelin.storage.arrays import tail
 from wendelin.storage.arrays.compaction import Copier, tend
 from wendelin.storage.arrays.extents import Extents, new_segment_number
+from wendelin.storage.arrays.forms import Form
 from wendelin.storage.arrays.log import WRITE
 from wendelin.storage.arrays.memory import ArrayMemory
 from wendelin.storage.arrays.pages import Chunks, Pages
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
     from wendelin.storage.arrays.array import ZBigArray
 
 
-def store(array: ZBigArray, memory: ArrayMemory, folder: str, *, as_blobs: bool) -> list[Chunks]:
+def store(array: ZBigArray, memory: ArrayMemory, folder: str, form: Form) -> list[Chunks]:
     """Store what was written to `array` since the transaction began; returns segments made of database objects."""
     extents, nbytes = array.extents, array.nbytes
     changed = memory.trim(memory.changed(), nbytes)
     if extents.reshaped:
-        return _store_reshaped(extents, memory, changed, nbytes, as_blobs=as_blobs)
+        return _store_reshaped(extents, memory, changed, nbytes, form)
     before = nbytes if extents.stored is None else extents.stored
     if not changed and nbytes == before:
         return []
@@ -42,9 +43,9 @@ def store(array: ZBigArray, memory: ArrayMemory, folder: str, *, as_blobs: bool)
     pages = union([*written, *zone])
     if pages:
         memory.ensure(pages[0][0] * PAGE, pages[-1][1] * PAGE, extents)
-    copier = Copier(folder)
-    tend(extents, copier, as_blob=as_blobs, seal=not zone)  # from here on `extents` names what nobody can map yet
-    runs, pieces, segments = _written(memory, pages, before, nbytes, as_blobs=as_blobs)
+    copier = Copier(folder, form)
+    tend(extents, copier, seal=not zone)  # from here on `extents` names what nobody can map yet
+    runs, pieces, segments = _written(memory, pages, before, nbytes, form)
     if zone:
         extents.seal(clip(runs, *zone[0]), segments, tail.length(extents.tail))
     if in_place:
@@ -55,7 +56,7 @@ def store(array: ZBigArray, memory: ArrayMemory, folder: str, *, as_blobs: bool)
 
 
 def _store_reshaped(
-    extents: Extents, memory: ArrayMemory, changed: list[Interval], nbytes: int, *, as_blobs: bool
+    extents: Extents, memory: ArrayMemory, changed: list[Interval], nbytes: int, form: Form
 ) -> list[Chunks]:
     """All that was written, and what has no fixed place yet, gets its place."""
     end = -(-nbytes // PAGE)
@@ -64,7 +65,7 @@ def _store_reshaped(
     pages = union([*_widened(changed, extents.pages_per_block, end), *zone]) if changed or zone else []
     if pages:
         memory.ensure(pages[0][0] * PAGE, pages[-1][1] * PAGE, extents)
-    runs, _, segments = _written(memory, pages, nbytes, nbytes, as_blobs=as_blobs)
+    runs, _, segments = _written(memory, pages, nbytes, nbytes, form)
     if runs:
         extents.write(runs, segments)
     extents.settle(nbytes)
@@ -91,7 +92,7 @@ def _zone(extents: Extents, in_place: list[Interval], before: int) -> list[Inter
 
 
 def _written(
-    memory: ArrayMemory, pages: list[Interval], before: int, nbytes: int, *, as_blobs: bool
+    memory: ArrayMemory, pages: list[Interval], before: int, nbytes: int, form: Form
 ) -> tuple[list[Run], list[tail.Piece], dict[int, Any]]:
     """Store `pages` and the bytes from `before` to `nbytes`: runs of the pages, pieces of the bytes, the segments."""
     size = sum(hi - lo for lo, hi in pages) * PAGE + nbytes - before
@@ -100,7 +101,7 @@ def _written(
     appended = [(before // PAGE, -(-nbytes // PAGE))] if nbytes > before else []
     runs = memory.stored(union([*pages, *appended]))
     assert memory.draft is not None
-    segments = {memory.draft.number: memory.draft.store(as_blob=as_blobs)}
+    segments = {memory.draft.number: memory.draft.store(form)}
     pieces: list[tail.Piece] = []
     position = before
     for start, length, number, offset in (run for lo, hi in appended for run in clip(runs, lo, hi)):

@@ -19,7 +19,8 @@ from typing import Any
 from ZODB.blob import Blob
 
 from wendelin.storage.arrays import segments
-from wendelin.storage.arrays.pages import Pages
+from wendelin.storage.arrays.pages import Pages, Parts
+from wendelin.storage.arrays.reader import Reader
 from wendelin.storage.arrays.remote import Place, RemoteFiles
 from wendelin.storage.arrays.runs import PAGE, Run
 from wendelin.storage.arrays.segments import Draft
@@ -57,7 +58,14 @@ class LocalFiles:
         elif isinstance(source, Pages | Assembled):
             gathering, at = self._gathered(number, source, max(o + n for _, n, _, o in runs), sources)
             yield from ((start, length, gathering.fd, at + offset) for start, length, _, offset in runs)
-        elif self._remote is not None and (remote := self._remote()).is_remote(source):
+        elif isinstance(source, Parts) and self._remote is not None:
+            for some in self._remote().parts(number, source, runs):
+                yield from self._large(*some)
+        else:
+            yield from self._large(number, source, runs)
+
+    def _large(self, number: int, source: Any, runs: list[Run]) -> Iterator[Place]:
+        if self._remote is not None and (remote := self._remote()).is_remote(source):
             yield from remote.places(number, source, runs)
         else:
             needed = max(offset + length for _, length, _, offset in runs)
@@ -114,7 +122,7 @@ class _Gathering:
     def copy(self, runs: list[Run], sources: dict[int, Any]) -> int:
         """Append pages of segments, as far from each other as the runs are; the page at which the first one lies."""
         base = self.pages - runs[0][0]
-        with segments.Reader(sources) as reader:
+        with Reader(sources) as reader:
             for start, length, number, offset in runs:
                 for page in range(0, length, _STEP // PAGE):
                     some = min(_STEP // PAGE, length - page)

@@ -311,7 +311,7 @@ class ArrayMemory:
             return
         self._assigned = None
         if self.draft is None:
-            self.draft = Draft(self.drafts or scratch_folder())
+            self.draft = Draft(self.drafts or scratch_folder(), apart=self.files.near)
         again = (
             []
             if self.keeps_drafts or self.draft.is_stored or self.draft.is_gathered
@@ -397,7 +397,7 @@ class ArrayMemory:
         known = [(run[0], run[0] + run[1]) for run in self._spilled]
         rest = [gap for lo, hi in pages for gap in gaps(known, lo, hi)]
         if self.draft is None:
-            self.draft = Draft(self.drafts or scratch_folder())
+            self.draft = Draft(self.drafts or scratch_folder(), apart=self.files.near)
         self._show_spilled(self.draft.add(self._addresses, rest))
         return [run for lo, hi in pages for run in clip(self._spilled, lo, hi)]
 

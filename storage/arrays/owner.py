@@ -25,14 +25,13 @@ from ZODB.POSException import ConflictError, POSKeyError
 from wendelin.storage.arrays import flush
 from wendelin.storage.arrays.addresses import mappings_allowed, short_of_data
 from wendelin.storage.arrays.budget import Spiller
-from wendelin.storage.arrays.filesystems import is_remote
+from wendelin.storage.arrays.forms import Form, blob_folder, form_of
 from wendelin.storage.arrays.interrupts import uninterrupted
 from wendelin.storage.arrays.local import LocalFiles, scratch_folder
 from wendelin.storage.arrays.memory import ArrayMemory, mappings
 from wendelin.storage.arrays.pages import Chunks
 from wendelin.storage.arrays.remote import RemoteFiles
 from wendelin.storage.arrays.savepoints import Joined
-from wendelin.storage.arrays.segments import blob_folder
 from wendelin.storage.errors import ForeignThreadError, ForkedConnectionError
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ class ArrayOwner:
         self._committing = False
         self._forks = _forks
         self._files = LocalFiles(self._remote_files)
-        self._looked = False
+        self._form: Form | None = None
         self._remote: RemoteFiles | None = None
         self._drafts: tuple[str | None] | None = None
         self._spiller = Spiller(lambda: list(self._memories.values()))
@@ -91,15 +90,11 @@ class ArrayOwner:
         return self._blob_folder or scratch_folder()
 
     @property
-    def as_blobs(self) -> bool:
-        """Whether the storage keeps blobs; if not, segments are chunks of database objects."""
-        return self._blob_folder is not None
-
-    def _look_where_blobs_lie(self) -> None:
-        storage, self._looked = self.connection.db().storage, True
-        shared = getattr(getattr(storage, "blobhelper", storage), "shared_blob_dir", True)
-        folder = self._blob_folder
-        self._files.near = bool(shared) and folder is not None and not is_remote(folder)
+    def form(self) -> Form:
+        """How the storage keeps segments."""
+        if self._form is None:
+            self._form = form_of(self.connection.db().storage)
+        return self._form
 
     def _remote_files(self) -> RemoteFiles:
         if self._remote is None:
@@ -120,9 +115,8 @@ class ArrayOwner:
             self._join()
         oid = array._p_oid
         memory = self._memories.get(oid)
-        if not self._looked:
-            self._look_where_blobs_lie()
         if memory is None:
+            self._files.near = self.form.near
             writable = not (self.connection.isReadOnly() or self.connection.before)
             memory = ArrayMemory(
                 array.nbytes,
@@ -155,9 +149,10 @@ class ArrayOwner:
 
     def adopt(self, array: ZBigArray, memory: ArrayMemory) -> None:
         """Take over the memory of a new array that is being stored right now, and store its contents with it."""
+        self._files.near = self.form.near
         memory.files, memory.drafts = self._files, self.drafts
         memory.origin = (self._connection, array._p_oid)
-        if memory.draft is not None and self.as_blobs:
+        if memory.draft is not None and self.form.blobs:
             memory.draft.moved(self.drafts)
         self._memories[array._p_oid] = memory
         self._adopted.append((array, memory))
@@ -316,7 +311,7 @@ class ArrayOwner:
         extents._p_activate()
         if extents._p_serial != memory.serial is not None:
             raise ConflictError("the array changed under its views; retry the transaction", object=extents)
-        self._chunks += flush.store(array, memory, self.drafts, as_blobs=self.as_blobs)
+        self._chunks += flush.store(array, memory, self.drafts, self.form)
 
     def _follow(self, oid: bytes, memory: ArrayMemory) -> None:
         try:

@@ -1,18 +1,24 @@
-"""Array data inside database objects: `Pages`, some bytes; `Chunks`, a large segment as many `Pages`.
+"""Array data behind database objects: `Pages`, some bytes; large segments as many `Pages` or as many blobs.
 
 Tiny changes are stored as `Pages`, beside the extent map and in the same write: a blob would cost a file and two
-directories more. `Chunks` serve storages that have no blobs. Both are immutable once stored.
+directories more. `Chunks` serve storages that have no blobs, `Parts` those that send blobs over the wire, each whole.
+All are immutable once stored.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from persistent import Persistent
 
 #: Bytes of one chunk. Part of no format: each segment says its own.
 CHUNK = 1 << 20
+
+#: Bytes of one blob where blobs come over the wire. Part of no format either. On ZEO in one machine a slice of 1 MiB
+#: took 12 ms (of 16 MiB: 22 ms; of one blob of 256 MiB: 240 ms), and reading all not longer than with larger ones.
+PART = 8 << 20
 
 
 class File(Protocol):
@@ -64,5 +70,23 @@ class Chunks(Persistent):
         self.parts = parts
 
 
-for _class in (Pages, Chunks):
+class Parts(Persistent):
+    """A segment of `nbytes` as blobs of `size` bytes, the last one maybe shorter."""
+
+    def __init__(self, nbytes: int, size: int, parts: list[Any]) -> None:
+        self.nbytes = nbytes
+        self.size = size
+        self.parts = parts
+
+    def within(self, offset: int, nbytes: int) -> Iterator[tuple[Any, int, int]]:
+        """Where `nbytes` from byte `offset` on lie: blob, byte of the blob, bytes."""
+        end = offset + nbytes
+        while offset < end:
+            at = offset % self.size
+            some = min(self.size - at, end - offset)
+            yield self.parts[offset // self.size], at, some
+            offset += some
+
+
+for _class in (Pages, Chunks, Parts):
     _class.__module__ = "wendelin"  # the stored name; see wendelin/__init__.py

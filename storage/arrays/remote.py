@@ -1,7 +1,8 @@
-"""Array data that is not on this node's disks: brought into the node's cache, piece by piece, several at once.
+"""Array data that is not on this node's disks: brought here piece by piece, several at once.
 
-Chunks of storages without blobs, and blob files on network or FUSE file systems, where an I/O error under a mapping
-would kill the process. A slice brings the pieces that it needs; those behind it follow in the background.
+Chunks of storages without blobs, and blob files on network or FUSE file systems (where an I/O error under a mapping
+would kill the process), come into the node's cache; blobs over the wire into the storage's own. A slice brings the
+pieces that it needs; those behind it follow in the background.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from wendelin.storage.arrays.fetchers import fetchers
+from wendelin.storage.arrays.fetchers import THREADS, fetchers
 from wendelin.storage.arrays.filesystems import is_remote
+from wendelin.storage.arrays.forms import form_of
 from wendelin.storage.arrays.nodecache import Job, NodeCache, node_cache
-from wendelin.storage.arrays.pages import Chunks
+from wendelin.storage.arrays.pages import Chunks, Parts
 from wendelin.storage.arrays.runs import PAGE, Run
 from wendelin.storage.database import paths
 
@@ -39,6 +41,7 @@ class RemoteFiles:
         self._db = db
         self._url = url
         self._cache: NodeCache | None = None
+        self._wire = form_of(db.storage).wire
 
     @property
     def cache(self) -> NodeCache:
@@ -97,31 +100,42 @@ class RemoteFiles:
         while data:
             data = data[os.write(fd, data) :]
 
+    def parts(self, number: int, source: Parts, runs: list[Run]) -> Iterator[tuple[int, Any, list[Run]]]:
+        """The blobs that some runs of a segment lie in, brought several at once: a number, the blob, runs of it."""
+        size = source.size // PAGE
+        needed: dict[int, list[Run]] = {}
+        for start, length, _, offset in runs:
+            for part in range(offset // size, -(-(offset + length) // size)):
+                first, last = max(offset, part * size), min(offset + length, (part + 1) * size)
+                run = (start + first - offset, last - first, number, first - part * size)
+                needed.setdefault(part, []).append(run)
+        order = sorted(needed)
+        going_on = len(order) > 1 or (order[0] > 0 and source.parts[order[0] - 1]._p_changed is not None)
+        for i in range(0, len(order), 2 * THREADS):
+            some = order[i : i + 2 * THREADS]
+            self.bring_blobs([source.parts[part] for part in some])
+            for part in some:
+                yield number << 32 | part, source.parts[part], needed[part]
+        for blob in source.parts[order[-1] + 1 :][:AHEAD] if going_on else ():
+            if blob._p_changed is None:
+                fetchers().ahead((id(self._db), blob._p_oid), partial(self._load_blob, blob._p_oid))
+
     def bring_blobs(self, blobs: list[Any]) -> None:
-        """Let several blobs come over the wire at once, where the storage keeps none of them here yet."""
-        storage = self._db.storage
-        helper = getattr(getattr(storage, "blobhelper", storage), "fshelper", None)
-        if helper is None:
-            return
-        absent = [
-            (blob._p_oid, blob._p_serial)
-            for blob in blobs
-            if not Path(helper.getBlobFilename(blob._p_oid, blob._p_serial)).exists()
-        ]
+        """Let several blobs come over the wire at once; those that this connection has looked at are here."""
+        absent = [blob._p_oid for blob in blobs if blob._p_changed is None] if self._wire else []
         if len(absent) > 1:
-            futures = [fetchers().submit(partial(self._load_blob, oid, serial)) for oid, serial in absent]
-            for future in futures:
+            for future in [fetchers().submit(partial(self._load_blob, oid)) for oid in absent]:
                 with contextlib.suppress(Exception):  # raised again, in its turn, where the blob is opened
                     future.result()
 
-    def _load_blob(self, oid: bytes, serial: bytes) -> int:
+    def _load_blob(self, oid: bytes) -> None:
+        """Let the storage bring a blob. In any thread; only the record knows the serial of one not looked at yet."""
         storage = self._db._mvcc_storage.new_instance()
         try:
             storage.poll_invalidations()
-            storage.loadBlob(oid, serial)
+            storage.loadBlob(oid, storage.load(oid)[1])
         finally:
             storage.release()
-        return -1
 
 
 def _copy(path: str, start: int, nbytes: int, fd: int) -> None:

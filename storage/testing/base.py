@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from transaction import TransactionManager
 
-from wendelin.storage.arrays import compaction, extents
+from wendelin.storage.arrays import compaction, extents, segments
 from wendelin.storage.database.connection import DB, Connection
 from wendelin.storage.database.opening import open_database
 from wendelin.storage.database.urls import parse
@@ -175,6 +175,8 @@ def small_limits() -> Iterator[None]:
         (extents, "TAIL_PIECES", 4),
         (compaction, "TAIL_PIECES", 4),
         (compaction, "RUNS_PER_BLOCK", 4),
+        (segments, "PART", 1 << 19),
+        (compaction, "PART", 1 << 19),
     ]
     before = [(module, name, getattr(module, name)) for module, name, _ in limits]
     for module, name, value in limits:

@@ -157,3 +157,61 @@ def test_mappings_stay_few_however_scattered_an_array_is(url: str, monkeypatch: 
     transaction.commit()
     np.testing.assert_array_equal(view, expected)
     connection.close()
+
+
+def shifts(array: ZBigArray) -> set[int]:
+    """How far long runs lie in their file from where a huge page would have them, in pages."""
+    return {(start - at) % 512 for start, length, _, at in array.extents.layout(0, extents.END)[0] if length > 511}
+
+
+def test_huge_pages_lie_in_the_file_as_in_memory(url: str) -> None:
+    """The kernel can map them as huge pages then."""
+    connection = wendelin.connect(url)
+    connection.root()["a"] = array = ZBigArray((12 << 18,), "i8", blksize=64 << 10)
+    array[:] = expected = np.arange(12 << 18)
+    transaction.commit()
+    for start in (7 * 512, 3000 * 512):  # a large piece from the middle of a huge page on, and a page before it
+        array[start - 2048 : start - 2040] = expected[start - 2048 : start - 2040] = -1
+        array[start : start + (1 << 20)] = expected[start : start + (1 << 20)] = -start
+        transaction.commit()
+    assert shifts(array) == {0}, "what a commit stores"
+    for page in np.random.default_rng(0).integers(0, 6144, 300).tolist():
+        array[page * 512 + 5] = expected[page * 512 + 5] = page
+        transaction.commit()
+    defragment(array)
+    assert shifts(array) == {0}
+    assert fragments(array) == 1
+    np.testing.assert_array_equal(array[:], expected)
+    connection.close()
+
+
+def test_holes_stay_holes_and_nothing_is_moved_twice(url: str, wendelin_home: Path) -> None:
+    connection = wendelin.connect(url)
+    connection.root()["a"] = array = ZBigArray((64 << 18,), "i8", blksize=PAGE)
+    expected = np.zeros(64 << 18, "i8")
+    for start in (0, 512, 512 * 9):
+        array[start :: 512 * 16] = expected[start :: 512 * 16] = start + 1
+        transaction.commit()
+    assert defragment(array) == 3 * 2048 * PAGE
+    assert defragment(array) == 0
+    connection.db().pack()
+    np.testing.assert_array_equal(array[:], expected)
+    (wendelin_home / "plant" / "Data.fs.old").unlink(missing_ok=True)
+    assert bytes_on_disk(wendelin_home / "plant" / "blobs") < 1.1 * 3 * 2048 * PAGE
+    connection.close()
+
+
+def test_where_little_is_scattered_only_that_is_moved(url: str) -> None:
+    connection = wendelin.connect(url)
+    connection.root()["a"] = array = ZBigArray((64 << 18,), "i8")
+    array[:] = 1
+    transaction.commit()
+    array[5] = 2
+    transaction.commit()
+    assert defragment(array) == 2 << 20
+    for block in range(20):
+        array[(2 * block + 1) << 18] = 3
+        transaction.commit()
+    assert defragment(array) == 128 << 20, "too little of the old segment would stay in use"
+    assert fragments(array) == 1
+    connection.close()

@@ -14,10 +14,11 @@ from ZODB.FileStorage import FileStorage
 import wendelin
 from tests.storage.arrays.fuse import fuse_mount
 from tests.storage.database.children import children
-from tests.storage.database.servers import zeo_server
+from tests.storage.database.servers import wait_until, zeo_server
 from wendelin import ZBigArray
-from wendelin.storage.arrays import remote
-from wendelin.storage.arrays.pages import Chunks
+from wendelin.storage.arrays import remote, segments
+from wendelin.storage.arrays.compaction import defragment
+from wendelin.storage.arrays.pages import PART, Chunks, Parts
 from wendelin.storage.database import paths
 from wendelin.storage.database.connection import DB
 
@@ -92,8 +93,6 @@ def test_what_lies_behind_a_slice_follows(db: DB) -> None:
     filled(db)
     connection, array = opened(db)
     assert array[10] == 10
-    from tests.storage.database.servers import wait_until
-
     cache = connection.arrays._remote_files().cache
     wait_until(lambda: cache.stats().files == 6)
     closed(connection)
@@ -165,3 +164,67 @@ def test_a_broken_network_file_system_is_an_error_and_no_end_of_the_process(wend
         assert array[30 * MIB :].sum() == 7 * 10 * MIB
         transaction.abort()
         connection.close()
+
+
+def in_cache(url: str) -> int:
+    """Bytes of blobs that came over the wire."""
+    folder = paths.cache_folder(url) / "blobs"
+    return sum(file.stat().st_size for file in folder.rglob("*.blob"))
+
+
+@pytest.mark.slow
+def test_over_the_wire_a_slice_of_a_large_array_brings_little(wendelin_home: Path) -> None:
+    size = 128 * MIB
+    with zeo_server(wendelin_home / "z", tcp=True) as server, children() as [child]:
+        child.do(f"import wendelin, transaction; c = wendelin.connect('{server.url}?blob_dir={wendelin_home}/theirs')")
+        child.do(f"c.root()['a'] = a = wendelin.ZBigArray(({size // 8},), 'i8'); import numpy as np")
+        child.do(f"a[:] = np.arange({size // 8}); transaction.commit(); a[7] = 0; transaction.commit()")
+        connection = wendelin.connect(server.url)
+        array = connection.root()["a"]
+        expected = np.arange(size // 8)
+        expected[7] = 0
+        start = 61 * MIB // 8
+        np.testing.assert_array_equal(array[start : start + MIB // 8], expected[start : start + MIB // 8])
+        assert in_cache(server.url) == PART, "the only part that it lies in, and none ahead of a single slice"
+        array[start + MIB // 8 : start + 4 * MIB // 8].sum()
+        wait_until(lambda: in_cache(server.url) >= (2 + remote.AHEAD) * PART)  # who goes on is expected to go on
+        np.testing.assert_array_equal(array[:], expected)
+        assert in_cache(server.url) == size
+        transaction.abort()
+        connection.close()
+
+
+@pytest.mark.slow
+def test_parts_are_brought_several_at_once_and_written_to(wendelin_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written over the wire is cut; what was stored whole is cut by `defragment`."""
+    monkeypatch.setattr(segments, "PART", 1 << 60)
+    with zeo_server(wendelin_home / "z", tcp=True) as server:
+        writer = wendelin.connect(f"{server.url}?blob_dir={wendelin_home}/theirs")
+        writer.root()["a"] = array = ZBigArray((32 * MIB,), "u1")
+        array[:] = expected = np.resize(np.arange(251, dtype="u1"), 32 * MIB)
+        transaction.commit()
+        assert not any(isinstance(source, Parts) for source in array.extents.layout(0, 1)[1].values())
+        monkeypatch.setattr(segments, "PART", PART)
+        assert defragment(array) == 32 * MIB
+        assert defragment(array) == 0
+        view = array[PART - 10 : PART + 10]
+        view[:] = expected[PART - 10 : PART + 10] = 77
+        transaction.commit()
+        np.testing.assert_array_equal(array[:], expected)
+        manager = transaction.TransactionManager()
+        reader = wendelin.connect(f"{server.url}?blob_dir={wendelin_home}/ours", transaction_manager=manager)
+        array = reader.root()["a"]
+        [parts] = [some for some in array.extents.layout(0, 1)[1].values() if isinstance(some, Parts)]
+        asked: list[bytes] = []
+        load = remote.RemoteFiles._load_blob
+
+        def noted(files: remote.RemoteFiles, oid: bytes) -> None:
+            load(files, oid)
+            asked.append(oid)
+
+        monkeypatch.setattr(remote.RemoteFiles, "_load_blob", noted)
+        np.testing.assert_array_equal(array[:], expected)
+        assert set(asked) == {part._p_oid for part in parts.parts}
+        for connection in (reader, writer):
+            connection.transaction_manager.abort()
+            connection.close()

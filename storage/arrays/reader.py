@@ -1,0 +1,46 @@
+"""A reader of many pieces of segments, which lie in many files."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ZODB.blob import Blob
+
+from wendelin.storage.arrays.segments import opened, pread, read
+
+#: Files that a `Reader` keeps open.
+_OPEN = 64
+
+
+class Reader:
+    """Reads many pieces of many segments; keeps some of their files open meanwhile."""
+
+    def __init__(self, sources: dict[int, Any]) -> None:
+        self._sources = sources
+        self._files: dict[int, tuple[int, int]] = {}  # descriptor, bytes
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for fd, _ in self._files.values():
+            os.close(fd)
+        self._files = {}
+
+    def read(self, number: int, offset: int, nbytes: int) -> bytes:
+        """As the function `read`."""
+        source = self._sources[number]
+        if not isinstance(source, Blob):
+            return read(source, offset, nbytes, self._sources)
+        fd, size = self._files.get(number) or self._opened(number, source)
+        if size < offset + nbytes:
+            return read(source, offset, nbytes, self._sources)  # raises, and says why
+        return pread(fd, nbytes, offset)
+
+    def _opened(self, number: int, source: Any) -> tuple[int, int]:
+        if len(self._files) >= _OPEN:
+            os.close(self._files.pop(next(iter(self._files)))[0])
+        with opened(source, 0) as fd:
+            self._files[number] = (os.dup(fd), os.fstat(fd).st_size)
+        return self._files[number]
