@@ -21,13 +21,16 @@ from tests.benchmarks.peers.operations import ROWS, timed
 
 PAGE = 512  # elements
 SLICE = 1 << 17  # elements: 1 MiB
+SCANS = 15
 
 
 def _database(folder: Path) -> Any:
     os.fsync = lambda fd: None  # before ZODB is imported: FileStorage keeps the function
+    import transaction
+
     import wendelin
 
-    return wendelin.connect(f"file://{folder}")
+    return wendelin.connect(f"file://{folder}", transaction_manager=transaction.TransactionManager())
 
 
 def appends(place: Path) -> Iterator[dict[str, float]]:
@@ -57,28 +60,33 @@ def pages(place: Path) -> Iterator[dict[str, float]]:
 
 
 def _aged(folder: Path, length: int, work: Callable[[Any, Callable[[], None]], None]) -> dict[str, float]:
-    """Size on disk (packed) and seconds of a scan: written at once, aged, and aged then defragmented."""
-    connection = _database(folder / "aged")
-    import transaction
+    """Size on disk (packed) and seconds of a scan: aged, then defragmented, each beside an array written at once."""
+    old, new = _database(folder / "aged"), _database(folder / "bulk")
+    aged = _filled(old, length, 1.0)
+    commits = 0
 
+    def commit() -> None:
+        nonlocal commits
+        old.transaction_manager.commit()
+        commits += 1
+
+    work(aged, commit)
+    bulk = _filled(new, len(aged), aged[:])
+    found = {"commits": float(commits)} | _side_by_side("aged", aged, "bulk", bulk, folder)
+    if _defragment(aged):
+        found |= _side_by_side("tidy", aged, "bulk tidy", bulk, folder)
+    for connection in (old, new):
+        connection.transaction_manager.abort()
+    return found
+
+
+def _filled(connection: Any, length: int, values: Any) -> Any:
     import wendelin
 
     connection.root()["a"] = array = wendelin.ZBigArray((length,))
-    array[:] = 1.0
-    transaction.commit()
-    work(array, transaction.commit)
-    found = _state("aged", connection, array, folder / "aged")
-    if _defragment(array):
-        transaction.commit()
-        found |= _state("tidy", connection, array, folder / "aged")
-    values = np.array(array[:])
-    del array
-    connection.close()
-    connection = _database(folder / "bulk")
-    connection.root()["a"] = array = wendelin.ZBigArray(values.shape)
     array[:] = values
-    transaction.commit()
-    return found | _state("bulk", connection, array, folder / "bulk")
+    connection.transaction_manager.commit()
+    return array
 
 
 def _defragment(array: Any) -> bool:
@@ -93,18 +101,22 @@ def _defragment(array: Any) -> bool:
     return True
 
 
-def _state(name: str, connection: Any, array: Any, folder: Path) -> dict[str, float]:
-    connection.db().pack()
-    connection.cacheMinimize()
-    float(array[:].sum())
-    scans = [timed(array[:].sum)[0] for _ in range(9)]
+def _side_by_side(name: str, aged: Any, other: str, bulk: Any, folder: Path) -> dict[str, float]:
+    """Both arrays' bytes on disk, and the medians of scans that take turns."""
+    arrays = {name: aged, other: bulk}
+    found: dict[str, float] = {}
+    for label, array in arrays.items():
+        array._p_jar.db().pack()
+        array._p_jar.cacheMinimize()
+        float(array[:].sum())
+        found[f"{label} bytes"] = float(on_disk(folder / ("aged" if array is aged else "bulk")))
+    scans = [{label: timed(array[:].sum)[0] for label, array in arrays.items()} for _ in range(SCANS)]
+    for label in arrays:
+        found[f"{label} scan"] = statistics.median(scan[label] for scan in scans)
+    found[f"{name} ratio"] = statistics.median(scan[name] / scan[other] for scan in scans)
     with Path("/proc/self/maps").open() as maps:
-        mappings = sum(1 for _ in maps)
-    return {
-        f"{name} bytes": float(on_disk(folder)),
-        f"{name} scan": statistics.median(scans),
-        f"{name} mappings": float(mappings),
-    }
+        found[f"{name} mappings"] = float(sum(str(folder) in line for line in maps))
+    return found
 
 
 def sparse(place: Path) -> Iterator[dict[str, float]]:
@@ -142,12 +154,10 @@ def _opened(
 ) -> dict[str, float]:
     """Milliseconds of the array's first slice in a connection that has not seen it, each at another place."""
     connection = _database(folder)
-    import transaction
-
     import wendelin
 
     connection.root()["a"] = array = wendelin.ZBigArray((length,), blksize=blksize)
-    write(array, transaction.commit)
+    write(array, connection.transaction_manager.commit)
     del array
     connection.close()
     took = []

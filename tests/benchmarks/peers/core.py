@@ -15,13 +15,12 @@ import transaction
 import ZODB
 from ZODB.FileStorage import FileStorage
 
-from tests.benchmarks.peers.contract import Peer
+from tests.benchmarks.peers.transactional import Transactional
 from wendelin.bigarray.array_zodb import ZBigArray
 
 
-class Core(Peer):
+class Core(Transactional):
     reads = 2_000
-    array: Any
     _db: Any = None
     _root: Any = None
 
@@ -54,27 +53,9 @@ class Core(Peer):
         transaction.commit()
         return time.perf_counter() - start
 
-    def scan(self) -> float:
-        return float(self.array[:].sum())
-
-    def read(self, place: int) -> float:
-        return float(self.array[place])
-
-    def view(self) -> Any:
-        return self.array[:]
-
-    def head(self, count: int) -> float:
-        return float(self.array[:count].sum())
-
     def write(self, start: int, values: float | np.ndarray) -> None:
         self.array[start : start + np.size(values)][:] = values
         transaction.commit()
 
-    def append(self, values: np.ndarray) -> None:
-        self.array.append(values)
-        transaction.commit()
-
-    def commit_plain(self) -> bool:
-        self._root["plain"] = self._root.get("plain", 0) + 1
-        transaction.commit()
-        return True
+    def root(self) -> Any:
+        return self._root

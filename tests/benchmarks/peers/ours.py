@@ -12,14 +12,13 @@ import numpy as np
 import transaction
 
 import wendelin
-from tests.benchmarks.peers.contract import Peer
+from tests.benchmarks.peers.transactional import Transactional
 from wendelin.storage.database import ondemand
 
 
-class InProcess(Peer):
+class InProcess(Transactional):
     scheme = "file"
     reads = 5_000
-    array: Any
     _connection: Any = None
 
     def make(self, length: int) -> None:
@@ -47,31 +46,12 @@ class InProcess(Peer):
         transaction.commit()
         return time.perf_counter() - start
 
-    def scan(self) -> float:
-        return float(self.array[:].sum())
-
-    def read(self, place: int) -> float:
-        return float(self.array[place])
-
-    def view(self) -> Any:
-        return self.array[:]
-
-    def head(self, count: int) -> float:
-        return float(self.array[:count].sum())
-
     def write(self, start: int, values: float | np.ndarray) -> None:
         self.array[start : start + np.size(values)] = values
         transaction.commit()
 
-    def append(self, values: np.ndarray) -> None:
-        self.array.append(values)
-        transaction.commit()
-
-    def commit_plain(self) -> bool:
-        root = self._connection.root()
-        root["plain"] = root.get("plain", 0) + 1
-        transaction.commit()
-        return True
+    def root(self) -> Any:
+        return self._connection.root()
 
 
 class Served(InProcess):
