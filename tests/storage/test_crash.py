@@ -65,8 +65,46 @@ def test_several_processes_are_killed_and_nothing_that_was_acknowledged_is_lost(
     assert {"writer", "appender"} <= victims, found["text"]
     assert "server" in victims or kind == "sqlite", found["text"]
     assert "power" in victims or kind == "postgresql", found["text"]
+    assert not any(reason.startswith("unexpected") for reason in found["reasons"]), found["text"]
     assert found["conflicts"]["appender-0"] == found["conflicts"]["appender-1"] == 0, found["text"]
     assert all(found["acknowledged"][name] > 3 for name in ("writer-0", "writer-1", "appender-0", "appender-1"))
+
+
+CONFLICT = """
+import sys
+from pathlib import Path
+import transaction
+from ZODB.POSException import ConflictError
+from tests.torture import refusals
+from wendelin import ZBigArray
+from wendelin.storage.database.connection import DB
+from wendelin.storage.database.durable import DurableFileStorage
+place = Path(sys.argv[1])
+refusals.install(place)
+db = DB(DurableFileStorage(str(place / "Data.fs"), blob_dir=str(place / "blobs")))
+db.open().root()["a"] = ZBigArray((1000,), "i8")
+transaction.commit()
+managers = [transaction.TransactionManager() for _ in range(2)]
+arrays = [db.open(manager).root()["a"] for manager in managers]
+for array in arrays:
+    array[7] = 1
+managers[0].commit()
+try:
+    managers[1].commit()
+except ConflictError as error:
+    for after_a_kill in (False, True):
+        print(*refusals.reasons(place, [refusals.told(error, after_a_kill=after_a_kill)]))
+"""
+
+
+def test_the_torture_says_why_a_transaction_conflicted_and_tells_what_is_no_fault(tmp_path: Path) -> None:
+    """ZODB tells the client only which object it was; only a process after a kill may conflict with its own block."""
+    command = [sys.executable, "-c", CONFLICT, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    unexpected, admitted = done.stdout.splitlines()
+    assert unexpected.startswith("unexpected: ")
+    assert "both transactions wrote the same block" in unexpected
+    assert admitted == "a commit of its own, whose end it did not see, was stored meanwhile"
 
 
 @pytest.mark.slow

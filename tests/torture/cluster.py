@@ -23,7 +23,7 @@ import transaction
 import wendelin
 from tests import processes
 from tests.storage.database.servers import wait_until
-from tests.torture import invariants, kinds
+from tests.torture import invariants, kinds, refusals
 from tests.torture.invariants import Promises
 from tests.torture.marks import Marks
 from tests.torture.powerloss import Recorder, lose_unsynced
@@ -65,6 +65,7 @@ class Log:
     kills: list[Kill] = field(default_factory=list)
     acknowledged: dict[str, int] = field(default_factory=dict)
     conflicts: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)
 
     @property
     def violations(self) -> list[Kill]:
@@ -78,7 +79,7 @@ class Log:
         lines = [f"{k.victim:12} {k.phase:8} {k.event:24} lost {k.lost:3} {k.violation}" for k in self.kills]
         return "\n".join(
             [*lines, f"{len(self.kills)} kills, {self.inside_commit:.0%} inside a commit", f"acknowledged: "
-             f"{self.acknowledged}", f"conflicts: {self.conflicts}"]
+             f"{self.acknowledged}", f"conflicts: {self.conflicts}", f"why: {self.reasons or 'none'}"]
         )  # fmt: skip
 
 
@@ -117,7 +118,11 @@ class Cluster:
         for name in CAST:
             promises = Promises(self.place, name)
             self.log.acknowledged[name] = promises.last("ok")
-            self.log.conflicts[name] = promises.count("conflict")
+            self.log.conflicts[name] = len(promises.all("conflict"))
+        self.log.reasons = self.reasons()
+        unexpected = [reason for reason in self.log.reasons if reason.startswith(refusals.UNEXPECTED)]
+        if unexpected and not self.log.violations:
+            self.log.kills[-1].violation = "\n".join(unexpected)
         return self.log
 
     def start(self) -> None:
@@ -215,11 +220,15 @@ class Cluster:
         os.waitpid(pid, 0)
 
     def reported(self) -> str:
-        """What the processes themselves found."""
+        """What the processes themselves found: no two of them ever write the same block, so they must not conflict."""
         try:
             return (self.place / "violations").read_text()
         except FileNotFoundError:
-            return ""
+            return "\n".join(reason for reason in self.reasons() if reason.startswith(refusals.UNEXPECTED))
+
+    def reasons(self) -> dict[str, int]:
+        """Why transactions conflicted."""
+        return refusals.reasons(self.place, [line for n in CAST for line in Promises(self.place, n).all("conflict")])
 
     def in_a_child(self, task: Any) -> str:
         """Run `task` in a process of its own; what it raised, "" when nothing."""

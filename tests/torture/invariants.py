@@ -98,7 +98,7 @@ class Promises:
     def __init__(self, folder: Path, name: str) -> None:
         self._path = folder / f"promises-{name}"
 
-    def note(self, what: str, number: int) -> None:
+    def note(self, what: str, number: int | str) -> None:
         """One line in one write: `try` before a transaction, `ok` when its commit has returned."""
         with self._path.open("ab", buffering=0) as file:
             file.write(f"{what} {number}\n".encode())
@@ -106,8 +106,8 @@ class Promises:
     def last(self, what: str) -> int:
         return max((int(line.split()[1]) for line in self._lines() if line.startswith(what)), default=0)
 
-    def count(self, what: str) -> int:
-        return sum(line.startswith(what) for line in self._lines())
+    def all(self, what: str) -> list[str]:
+        return [line.split(" ", 1)[1] for line in self._lines() if line.startswith(what)]
 
     def _lines(self) -> list[str]:
         return self._path.read_text().splitlines() if self._path.exists() else []

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import ZODB.FileStorage  # its fsync is replaced by name
 
+from tests.torture import refusals
 from tests.torture.marks import Marks
 from tests.torture.powerloss import SKIPS, Recorder
 from wendelin.storage.database import server
@@ -25,6 +26,7 @@ def instrument(place: Path, slot: int, sabotage: str) -> Marks:
     """Let this process note its syncs in the torture's journal, and die where the torture plans."""
     assert ZODB.FileStorage
     Recorder(place / "journal", SKIPS.get(sabotage, lambda path: False)).install()
+    refusals.install(place)
     marks = Marks(place / "marks")
     marks.owner(slot).install()
     return marks

@@ -17,7 +17,7 @@ from transaction.interfaces import TransientError
 from ZODB.POSException import ConflictError, POSKeyError, StorageError
 
 import wendelin
-from tests.torture import invariants
+from tests.torture import invariants, refusals
 from tests.torture.invariants import Promises
 from tests.torture.recorded import instrument
 from wendelin.storage.database.connection import Connection
@@ -47,6 +47,7 @@ class Role:
         self.sabotage = sabotage
         self.promises = Promises(place, name)
         self.acknowledged = self.promises.last("ok")
+        self.unsure = True  # whether all that was tried is stored, or still on its way
         self._patient = transient(url)
 
     def run(self) -> None:
@@ -76,7 +77,9 @@ class Role:
                 return step()
             except self._patient as error:
                 if isinstance(error, ConflictError):
-                    self.promises.note("conflict", 0)
+                    self.promises.note("conflict", refusals.told(error, after_a_kill=self.unsure))
+                else:
+                    self.unsure = True
                 with contextlib.suppress(*self._patient):
                     transaction.abort()
                 time.sleep(0.005)
@@ -94,6 +97,7 @@ class Role:
     def committed(self, number: int) -> None:
         self.promises.note("ok", number)
         self.acknowledged = number
+        self.unsure = False
 
 
 class Writer(Role):
