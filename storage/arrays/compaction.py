@@ -19,6 +19,7 @@ from wendelin.storage.arrays.extents import END, LOG_ENTRIES, TAIL_BYTES, TAIL_P
 from wendelin.storage.arrays.forms import Form
 from wendelin.storage.arrays.log import MOVE
 from wendelin.storage.arrays.pages import PART, Pages
+from wendelin.storage.arrays.patches import Patched
 from wendelin.storage.arrays.reader import Reader
 from wendelin.storage.arrays.runs import (
     HOLE,
@@ -133,7 +134,7 @@ def sealed_runs(extents: Extents, copier: Copier) -> tuple[list[Run], dict[int, 
     out: list[Run] = []
     for first, last in _blocks(lo, hi, extents.pages_per_block):
         some = clip(runs, first, last)
-        lies_well = len(some) <= 2 and not any(isinstance(sources[run[2]], Pages | Assembled) for run in some)
+        lies_well = len(some) <= 2 and not any(isinstance(sources[run[2]], Pages | Patched | Assembled) for run in some)
         out += some if lies_well else copier.range(first, last, some, sources)
     return out, sources
 
@@ -153,10 +154,11 @@ def _folded(extents: Extents, copier: Copier) -> list[Run]:
     for block in sorted(fragmented):
         runs, sources = extents.lookup(block * step, (block + 1) * step)
         out += copier.range(block * step, (block + 1) * step, runs, sources)
-    tiny = [run for run in extents.log if isinstance(extents.segments.get(run[2]), Pages)]
-    for start, length, number, offset in tiny:
+    tiny = [run for run in extents.log if isinstance(extents.segments.get(run[2]), Pages | bytes)]
+    for start, length, _, _ in tiny:
         if start // step not in fragmented:
-            out += copier.range(start, start + length, [(start, length, number, offset)], extents.segments)
+            runs, sources = extents.lookup(start, start + length)
+            out += copier.range(start, start + length, runs, sources)
     return paint([], sorted(out))
 
 
@@ -284,7 +286,7 @@ def _untidy(
         for huge in range(first, last):
             some = clip(runs, huge * HUGE, (huge + 1) * HUGE)
             stored.append((huge * HUGE, (huge + 1) * HUGE))
-            tiny = array.nbytes > segments.INLINE and any(isinstance(sources[run[2]], Pages) for run in some)
+            tiny = array.nbytes > segments.INLINE and any(isinstance(sources[run[2]], Pages | Patched) for run in some)
             whole = form.wire and any(isinstance(sources[n], Blob) and (o + k) * PAGE > PART for _, k, n, o in some)
             if tiny or whole or any(run[2] in wasted for run in some) or not _lies_well(some, near=form.near):
                 bad.append(stored[-1])

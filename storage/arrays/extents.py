@@ -35,7 +35,8 @@ from wendelin.storage.arrays.log import (
     upgraded,
 )
 from wendelin.storage.arrays.merge import named, over, painted, resolve, summary
-from wendelin.storage.arrays.runs import HOLE, PAGE, Interval, Run, clip, coalesce, hidden, paint, union
+from wendelin.storage.arrays.patches import Patched
+from wendelin.storage.arrays.runs import HOLE, PAGE, Interval, Run, clip, coalesce, hidden, paint, subtract, union
 from wendelin.storage.arrays.tail import Assembled, Piece
 
 #: Entries of the log from which on a commit folds them: the record is rewritten at each commit.
@@ -156,8 +157,12 @@ class Extents(Persistent):
             for chunk in self.base.chunks_within(lo, hi):
                 below += clip(chunk.runs, lo, hi)
                 segments.update(chunk.segments)
-        runs = paint(below, clip(self.log, lo, hi))
-        return [run for run in runs if run[2] != HOLE], segments
+        runs = [run for run in paint(below, clip(self.log, lo, hi)) if run[2] != HOLE]
+        if any(isinstance(segment, bytes) for segment in self.segments.values()):
+            known, segments = segments, {n: it for n, it in segments.items() if not isinstance(it, bytes)}
+            patched = (run for run in runs if run[2] not in segments)
+            segments.update({run[2]: Patched(run[0], self.entries, below, known) for run in patched})
+        return runs, segments
 
     def layout(self, lo: int, hi: int) -> tuple[list[Run], Segments]:
         """Runs for all stored pages of [lo, hi), the tail's too, and what they name.
@@ -221,7 +226,8 @@ class Extents(Persistent):
         self.number += 1
         written = [(run[0], run[0] + run[1]) for run in runs]
         entry, log = (self.number, new_segment_number(), kind, runs), over(self.log, runs)
-        if any(clip(self.log, lo, hi) for lo, hi in written):
+        patches = bool(segments) and all(isinstance(segment, bytes) for segment in segments.values())
+        if not patches and any(clip(self.log, lo, hi) for lo, hi in written):
             older = [(number, token, k, hidden(some, written)) for number, token, k, some in self.entries]
             self.entries = [*older, entry]
             self._name(segments)
@@ -286,6 +292,8 @@ class Extents(Persistent):
     def fold(self, above: list[Run] | None = None, segments: Segments | None = None) -> None:
         """Move the log into the base; `above`: runs of new `segments` with the same bytes, laid over it."""
         runs, known = self.log, {**self.segments, **(segments or {})}
+        rest = subtract(runs, [(run[0], run[0] + run[1]) for run in above or []])
+        assert not any(isinstance(known.get(run[2]), bytes) for run in rest), "patches stay in the log"
         base = self.base or ExtentIndex([0], [ExtentChunk([], {})])
         self.base = base.painted(paint(runs, above or []), known)
         self.passed = packed_summary(summary(self.passed, self.entries, self.pages_per_block))

@@ -20,6 +20,9 @@ from wendelin.storage.arrays.pages import Chunks, Pages
 from wendelin.storage.arrays.runs import PAGE, Interval, Run, clip, union
 from wendelin.storage.arrays.segments import INLINE, placed
 
+#: Pages of one transaction that are stored as patches at most.
+PATCHED = 4
+
 if TYPE_CHECKING:
     from wendelin.storage.arrays.array import ZBigArray
 
@@ -45,6 +48,9 @@ def store(array: ZBigArray, memory: ArrayMemory, folder: str, form: Form) -> lis
         memory.ensure(pages[0][0] * PAGE, pages[-1][1] * PAGE, extents)
     copier = Copier(folder, form)
     tend(extents, copier, seal=not zone)  # from here on `extents` names what nobody can map yet
+    if nbytes == before and not zone and memory.draft is None and (patches := _patches(memory, pages)):
+        extents.write(*patches)
+        return [segment for segment in copier.made if isinstance(segment, Chunks)]
     runs, pieces, segments = _written(memory, pages, before, nbytes, form)
     if zone:
         extents.seal(clip(runs, *zone[0]), segments, tail.length(extents.tail))
@@ -109,6 +115,23 @@ def _written(
         pieces.append((number, offset * PAGE + position - start * PAGE, stop - position))
         position = stop
     return [run for lo, hi in pages for run in clip(runs, lo, hi)], tail.joined(pieces), segments
+
+
+def _patches(memory: ArrayMemory, pages: list[Interval]) -> tuple[list[Run], dict[int, Any]] | None:
+    """A few changed bytes of a few pages, as patches; None when there is more."""
+    runs: list[Run] = []
+    patches: dict[int, Any] = {}
+    if sum(hi - lo for lo, hi in pages) > PATCHED:
+        return None
+    for page in (page for lo, hi in pages for page in range(lo, hi)):
+        patch, number = memory.patch(page), new_segment_number()
+        if patch is None:
+            return None
+        runs.append((page, 1, number, 0))
+        patches[number] = patch
+    for page, _, number, _ in runs:
+        memory.leave_unsettled([(page, page + 1)], number, memory.peek(page * PAGE, (page + 1) * PAGE))
+    return runs, patches
 
 
 def _inline(

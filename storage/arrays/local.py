@@ -20,6 +20,7 @@ from ZODB.blob import Blob
 
 from wendelin.storage.arrays import segments
 from wendelin.storage.arrays.pages import Pages, Parts
+from wendelin.storage.arrays.patches import Patched
 from wendelin.storage.arrays.reader import Reader
 from wendelin.storage.arrays.remote import Place, RemoteFiles
 from wendelin.storage.arrays.runs import PAGE, Run
@@ -55,7 +56,7 @@ class LocalFiles:
         """For runs of one segment: where to map them from."""
         if isinstance(source, Draft):
             yield from ((start, length, source.fd, offset) for start, length, _, offset in runs)
-        elif isinstance(source, Pages | Assembled):
+        elif isinstance(source, Pages | Assembled | Patched):
             gathering, at = self._gathered(number, source, max(o + n for _, n, _, o in runs), sources)
             yield from ((start, length, gathering.fd, at + offset) for start, length, _, offset in runs)
         elif isinstance(source, Parts) and self._remote is not None:
@@ -96,7 +97,10 @@ class LocalFiles:
         if found is not None:
             self._known.move_to_end(number)
             return found
-        pages = source.pages if isinstance(source, Assembled) else max(pages, -(-len(source.data) // PAGE))
+        if isinstance(source, Assembled):
+            pages = source.pages
+        elif isinstance(source, Pages):
+            pages = max(pages, -(-len(source.data) // PAGE))
         place = self.together([(0, pages, number, 0)], {**sources, number: source})
         assert self._gathering is not None
         self._known[number] = (self._gathering, place[3])

@@ -7,6 +7,7 @@ ZEO server imports this module to resolve conflicts: it needs nothing but `persi
 from __future__ import annotations
 
 import itertools
+import struct
 import sys
 import zlib
 from array import array
@@ -29,16 +30,24 @@ Summary = list[Passed] | bytes | tuple[bytes]
 
 State = dict[str, Any]
 
+#: Number and bytes of a patch (see `wendelin.storage.arrays.patches`).
+_PATCH = struct.Struct("<qI")
+
 
 def packed(state: State, log: bytes | None = None) -> State:
     """A state as it is stored: the log, the tail and the numbers of segments as bytes. `log`: if it is known."""
-    numbers = list(state["segments"])
+    numbers = [number for number, segment in state["segments"].items() if not isinstance(segment, bytes)]
     return {
         **state,
         "entries": packed_entries(state["entries"]) if log is None else log,
         "passed": packed_summary(state["passed"]),
         "tail": _bytes_of(itertools.chain.from_iterable(state["tail"])),
         "segments": (_bytes_of(numbers), [state["segments"][number] for number in numbers]),
+        "patches": b"".join(
+            _PATCH.pack(number, len(patch)) + patch
+            for number, patch in state["segments"].items()
+            if isinstance(patch, bytes)
+        ),
     }
 
 
@@ -71,11 +80,15 @@ def _unpacked(state: State) -> State:
         entries.append((number, token, kind, _tuples(log[at + 4 : at + 4 + 4 * size], 4)))
         at += 4 + 4 * size
     numbers, references = state["segments"]
+    rest = {name: value for name, value in state.items() if name != "patches"}
     return {
-        **state,
+        **rest,
         "entries": entries,
         "tail": _tuples(_ints_of(state["tail"]), 3),
-        "segments": dict(zip(_ints_of(numbers), references, strict=True)),
+        "segments": {
+            **dict(zip(_ints_of(numbers), references, strict=True)),
+            **dict(_patches(state.get("patches", b""))),
+        },
     }
 
 
@@ -103,6 +116,15 @@ def _flat(passed: list[Passed]) -> Iterator[int]:
     for number, written, sealed in passed:
         yield from (number, len(written), len(sealed))
         yield from itertools.chain.from_iterable([*written, *sealed])
+
+
+def _patches(raw: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 0
+    while at < len(raw):
+        number, length = _PATCH.unpack_from(raw, at)
+        at += _PATCH.size
+        yield number, raw[at : at + length]
+        at += length
 
 
 def _passed(numbers: list[int]) -> list[Passed]:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wendelin.storage.arrays import mapping, segments
+from wendelin.storage.arrays import mapping, patches, segments
 from wendelin.storage.arrays.addresses import Reservation, count_mappings, data_allowed, mappings_allowed
 from wendelin.storage.arrays.dirty import Detector, choose
 from wendelin.storage.arrays.extents import PAGE, Extents, Mark, Run
@@ -92,6 +92,7 @@ class ArrayMemory:
         self.drafts = drafts
         self.draft: Draft | None = None
         self.origin: tuple[weakref.ref[Any], bytes] | None = None  # the connection and the oid, once it is stored
+        detector()  # chosen before the addresses are taken, which may leave none where they are limited
         self._addresses = Reservation(nbytes, writable=writable)
         self._lease: weakref.ref[Any] | None = None
         self._mapped: list[Interval] = []
@@ -404,6 +405,14 @@ class ArrayMemory:
     def peek(self, lo: int, hi: int) -> bytes:
         """Mapped bytes as the program sees them now."""
         return bytes(self._addresses.memory(lo, hi - lo)) if lo < hi else b""
+
+    def patch(self, page: int) -> bytes | None:
+        """What this transaction changed in a page that it has not spilled, as a patch; None when it is much."""
+        current, at = self.peek(page * PAGE, (page + 1) * PAGE), page * PAGE
+        if self._assigned is None:
+            return patches.made(current, patches.stretches(self.beneath(page), current))
+        near = ((max(lo - at, 0), min(hi - at, PAGE)) for lo, hi in self._assigned)
+        return patches.made(current, [(lo, hi) for lo, hi in near if lo < hi])
 
     def leave_unsettled(self, pages: list[Interval], number: int = 0, data: bytes = b"") -> None:
         """Written pages that are stored elsewhere than in the draft: their private copies go after the commit.

@@ -238,6 +238,11 @@ class ArrayOwner:
                     memory.rest()
             self._forget_unused()
 
+    def join_for_views(self) -> None:
+        """A transaction was begun while views live: its savepoints see what is written through them."""
+        if any(memory.handed_out and memory.writable for memory in self._memories.values()):
+            self._join_transaction()
+
     def uncommitted(self) -> list[ZBigArray]:
         """Arrays that were written through views since the last boundary."""
         return [array for array, memory in self._written_to() if memory.changed()]
@@ -285,11 +290,14 @@ class ArrayOwner:
     def _join(self) -> None:
         """Make sure that this transaction's commit is told from its abort, and that its savepoints see arrays."""
         self._refuse_foreign_thread()
+        self._join_transaction()
+        self._thread = threading.get_ident()
+
+    def _join_transaction(self) -> None:
         transaction = self.connection.transaction_manager.get()
         if self._transaction is None or self._transaction() is not transaction:
             self.began(transaction)
-        self._thread = threading.get_ident()
-        if not self._joined and not self.connection.isReadOnly():
+        if not self._joined and not self.connection.isReadOnly() and not self.connection.before:
             self._joined = True
             transaction.join(Joined(self))
 

@@ -28,6 +28,7 @@ from wendelin.storage.arrays.addresses import Reservation
 from wendelin.storage.arrays.extents import new_segment_number
 from wendelin.storage.arrays.forms import Form
 from wendelin.storage.arrays.pages import CHUNK, PART, Chunks, Pages, Parts
+from wendelin.storage.arrays.patches import Patched, applied
 from wendelin.storage.arrays.runs import PAGE, Interval, Run
 from wendelin.storage.arrays.tail import Assembled
 from wendelin.storage.errors import DamagedSegmentError, StorageFullError
@@ -242,6 +243,8 @@ def opened(blob: Any, nbytes: int) -> Iterator[int]:
 
 def size(source: Any) -> int:
     """Bytes of a stored segment, as it lies on disk."""
+    if isinstance(source, Patched):
+        return PAGE
     if isinstance(source, Pages):
         return len(source.data)
     if isinstance(source, Chunks | Parts):
@@ -263,6 +266,8 @@ def read(source: Any, offset: int, nbytes: int, sources: dict[int, Any]) -> byte
         return b"".join(read(part, at, some, sources) for part, at, some in source.within(offset, nbytes))
     if isinstance(source, Assembled):
         return _assembled(source, offset, nbytes, sources)
+    if isinstance(source, Patched):
+        return _patched(source)[offset : offset + nbytes]
     with opened(source, offset + nbytes) as fd:
         return pread(fd, nbytes, offset)
 
@@ -306,6 +311,11 @@ def _assembled(source: Assembled, offset: int, nbytes: int, sources: dict[int, A
         if lo < hi:
             out[lo - offset : hi - offset] = read(sources[number], start + lo - at, hi - lo, sources)
     return bytes(out)
+
+
+def _patched(source: Patched) -> bytes:
+    run, patches = source.layers()
+    return applied(b"" if run is None else read(source.segments[run[2]], run[3] * PAGE, PAGE, source.segments), patches)
 
 
 def _write(fd: int, buffers: list[memoryview]) -> None:

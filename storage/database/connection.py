@@ -69,6 +69,8 @@ class Connection(ZODB.Connection.Connection):
         if sync:
             self.arrays.began(transaction)
         self.arrays.follow()
+        if sync:
+            self.arrays.join_for_views()
 
     def beforeCompletion(self, transaction: Any) -> None:
         """Ahead of a commit: store what was written through views."""

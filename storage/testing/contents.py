@@ -12,6 +12,7 @@ from wendelin.storage.arrays.array import ZBigArray
 from wendelin.storage.arrays.compaction import defragment
 from wendelin.storage.arrays.extents import END
 from wendelin.storage.arrays.pages import Chunks, Pages
+from wendelin.storage.arrays.patches import Patched
 from wendelin.storage.database.connection import Connection
 from wendelin.storage.testing.base import Base, abort, begin, commit, environment, small_limits
 
@@ -93,10 +94,12 @@ class Contents(Base):
         commit(connection)
         array[7] = 7
         commit(connection)
+        array[8192:12288] = 3
+        commit(connection)
         kinds = {type(source) for source in array.extents.layout(0, END)[1].values()}
-        assert Pages in kinds
+        assert {Patched, Pages} < kinds
         assert (Chunks in kinds) is not self.blobs
-        assert len(kinds) == 2
+        assert len(kinds) == 3
 
     def test_reading_stores_nothing(self) -> None:
         connection = self.connect()
