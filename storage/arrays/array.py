@@ -206,7 +206,7 @@ class ZBigArray(Persistent, NDArrayOperatorsMixin):
             self._explain_read_only()
         lo, hi = np.lib.array_utils.byte_bounds(view)
         if view.size and hi - lo <= ASSIGNED:
-            memory.assign(lo - memory.start, hi - memory.start)
+            memory.written.assign(lo - memory.start, hi - memory.start)
             self._count(view.nbytes)
         else:
             self.hand_out(view.nbytes)
@@ -291,7 +291,7 @@ class ZBigArray(Persistent, NDArrayOperatorsMixin):
         if without(shape, self._major_of(shape)) != without(self._shape, self._major_of(self._shape)):
             self._shape = shape
         self._extents.reshape(self._rows_of(shape))
-        memory.expose()  # the next commit stores the end anew, written or not
+        memory.written.expose()  # the next commit stores the end anew, written or not
         if after < before:
             self._cut(memory, after)
 
@@ -316,7 +316,7 @@ class ZBigArray(Persistent, NDArrayOperatorsMixin):
     def _cut(self, memory: ArrayMemory, nbytes: int) -> None:
         if nbytes % PAGE:
             memory.ensure(nbytes, nbytes + 1, self._extents)
-            memory.expose()
+            memory.written.expose()
         memory.truncate(nbytes)
         self._extents.cut(nbytes)
 
@@ -357,7 +357,7 @@ class ZBigArray(Persistent, NDArrayOperatorsMixin):
 
     def hand_out(self, nbytes: int) -> None:
         """A writable slice of `nbytes` is about to be used: what earlier ones have gathered may have to be spilled."""
-        self._memory().expose()
+        self._memory().written.expose()
         self._count(nbytes)
 
     def _count(self, nbytes: int) -> None:

@@ -130,7 +130,7 @@ class Spiller:
         return memory_budget() // max(sum(spiller.busy for spiller in list(_spillers)), 1)
 
     def _spill(self, limit: int) -> None:
-        dirty = [(memory, memory.dirty()) for memory in self._memories() if memory.handed_out]
+        dirty = [(memory, memory.dirty()) for memory in self._memories() if memory.written.handed_out]
         if sum(hi - lo for _, pages in dirty for lo, hi in pages) * PAGE > limit:
             for memory, pages in dirty:
                 memory.spill(pages)

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from wendelin.storage.arrays import tail
@@ -124,7 +125,8 @@ def _patches(memory: ArrayMemory, pages: list[Interval]) -> tuple[list[Run], dic
     if sum(hi - lo for lo, hi in pages) > PATCHED:
         return None
     for page in (page for lo, hi in pages for page in range(lo, hi)):
-        patch, number = memory.patch(page), new_segment_number()
+        current, number = memory.peek(page * PAGE, (page + 1) * PAGE), new_segment_number()
+        patch = memory.written.patch(page, current, partial(memory.beneath, page))
         if patch is None:
             return None
         runs.append((page, 1, number, 0))

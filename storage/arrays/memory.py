@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wendelin.storage.arrays import mapping, patches, segments
+from wendelin.storage.arrays import mapping, segments
 from wendelin.storage.arrays.addresses import Reservation, count_mappings, data_allowed, mappings_allowed
-from wendelin.storage.arrays.dirty import Detector, choose
 from wendelin.storage.arrays.extents import PAGE, Extents, Mark, Run
 from wendelin.storage.arrays.interrupts import uninterrupted
 from wendelin.storage.arrays.kept import KeptPages
@@ -27,24 +26,14 @@ from wendelin.storage.arrays.local import LocalFiles, scratch_folder
 from wendelin.storage.arrays.mapping import Laid
 from wendelin.storage.arrays.runs import HOLE, Interval, clip, difference, gaps, paint, replaced, subtract, union
 from wendelin.storage.arrays.segments import Draft
+from wendelin.storage.arrays.written import Written, detector
 from wendelin.storage.errors import AddressSpaceError
 
-_detector: list[Detector] = []
 _memories: weakref.WeakSet[ArrayMemory] = weakref.WeakSet()
 
 
 #: Pages mapped at once at least; and where it takes few mappings and what is stored lies on this node.
 _LEAST, _WIDE, _FEW_RUNS = 512, 1 << 16, 32
-
-#: Assignments of one transaction that are noted one by one.
-_ASSIGNMENTS = 256
-
-
-def detector() -> Detector:
-    """The way of finding written pages that this process uses; chosen at first use."""
-    if not _detector:
-        _detector.append(choose())
-    return _detector[0]
 
 
 def memory_at(address: int) -> ArrayMemory | None:
@@ -86,13 +75,12 @@ class ArrayMemory:
         self.writable = writable
         self.serial: bytes | None = None
         self.pages_per_block = pages_per_block
-        self.handed_out = False  # it may have been written to since the last boundary at which no view lived
+        self.written = Written()
         self.keeps_drafts = False  # a savepoint may want back what was spilled
         self.files = files or LocalFiles()
         self.drafts = drafts
         self.draft: Draft | None = None
         self.origin: tuple[weakref.ref[Any], bytes] | None = None  # the connection and the oid, once it is stored
-        detector()  # chosen before the addresses are taken, which may leave none where they are limited
         self._addresses = Reservation(nbytes, writable=writable)
         self._lease: weakref.ref[Any] | None = None
         self._mapped: list[Interval] = []
@@ -103,8 +91,6 @@ class ArrayMemory:
         self._mark: Mark | None = None
         self._scattered = False  # what is stored lies in too many runs to map it far and wide
         self._unsettled: list[Interval] = []  # stored by a commit, and not mapped from its segment yet
-        self._kept = KeptPages()
-        self._assigned: list[Interval] | None = []  # bytes that were written, where nobody had a view; None: ask
         _memories.add(self)
 
     # -- views
@@ -206,14 +192,14 @@ class ArrayMemory:
             named.update(segments_there)
         self._change(paint(self._runs, self._spilled), paint(runs, spilled), named)
         self._runs, self._spilled, self._sources = runs, spilled, named
-        self._kept.prune(runs)
+        self.written.kept.prune(runs)
 
     def _change(self, before: list[Run], after: list[Run], named: dict[int, Any]) -> None:
         changes = difference(before, after)
         for start, length, segment, _ in changes:
             if segment == HOLE:
                 self._addresses.map_zeros(start * PAGE, length * PAGE)
-        there = [run for run in changes if run[2] != HOLE and not self._kept.is_fresh(run)]
+        there = [run for run in changes if run[2] != HOLE and not self.written.kept.is_fresh(run)]
         self._map(there, {**named, **self._own()}, after)
 
     def _own(self) -> dict[int, Any]:
@@ -221,7 +207,7 @@ class ArrayMemory:
 
     def _settle(self) -> None:
         """Drop private copies of what was committed, also where another commit has already undone it."""
-        for lo, hi in [*self._unsettled, *self._kept.settle(self._runs)]:
+        for lo, hi in [*self._unsettled, *self.written.kept.settle(self._runs)]:
             self._addresses.discard(lo * PAGE, (hi - lo) * PAGE)
         self._unsettled = []
 
@@ -267,10 +253,11 @@ class ArrayMemory:
 
     def dirty(self) -> list[Interval]:
         """Pages the program wrote since the last boundary or spill, sorted."""
-        if self._assigned is not None:
-            return union((lo // PAGE, -(-hi // PAGE)) for lo, hi in self._assigned)
+        if self.written.is_known:
+            return self.written.pages()
         found = detector().dirty(self._addresses.start, self._mapped, self._shown, self._holes)
-        return self._kept.changed(found, self._addresses, self._committed) if self._kept else found
+        kept = self.written.kept
+        return kept.changed(found, self._addresses, self._committed) if kept else found
 
     @property
     def _committed(self) -> list[Run]:
@@ -278,25 +265,6 @@ class ArrayMemory:
         return (
             subtract(self._runs, [(run[0], run[0] + run[1]) for run in self._spilled]) if self._spilled else self._runs
         )
-
-    def expose(self) -> None:
-        """A writable view is given: from now on only the kernel knows what was written."""
-        self.handed_out, self._assigned = True, None
-
-    def assign(self, lo: int, hi: int) -> None:
-        """Bytes [lo, hi) are about to be written, through a view that nobody keeps."""
-        self.handed_out = True
-        if self._assigned is not None:
-            self._assigned.append((lo, hi))
-            if len(self._assigned) > _ASSIGNMENTS:
-                self._assigned = None
-
-    def _forget_assigned(self) -> None:
-        self._assigned = None if self._assigned is None else []
-
-    def rest(self) -> None:
-        """A boundary at which no view lived: nobody can write without asking first."""
-        self.handed_out, self._assigned = False, []
 
     def changed(self) -> list[Interval]:
         """Pages the program wrote since the last boundary, spilled or not."""
@@ -310,7 +278,7 @@ class ArrayMemory:
         dirty = self.dirty() if dirty is None else dirty
         if not dirty:
             return
-        self._assigned = None
+        self.written.lose()
         if self.draft is None:
             self.draft = Draft(self.drafts or scratch_folder(), apart=self.files.near)
         again = (
@@ -355,14 +323,14 @@ class ArrayMemory:
             self._spilled, self.draft = [], None
             self._mark = None  # an undo may bring back the state of before, whose pages lie elsewhere
         self.serial, self.keeps_drafts = None, False
-        self._forget_assigned()
+        self.written.settled()
 
     def revert(self) -> None:
         """Throw away what was written: stored bytes show again."""
         self._unsettled = []
-        self._kept.forget_fresh()
-        self._drop(self._mapped if detector().name == "compare" and self._assigned is None else self.dirty())
-        self._forget_assigned()
+        self.written.kept.forget_fresh()
+        self._drop(self._mapped if detector().name == "compare" and not self.written.is_known else self.dirty())
+        self.written.settled()
         spilled, self._spilled, self.draft, self.keeps_drafts = self._spilled, [], None, False
         for start, length, _, _ in spilled:
             for lo, hi in self._holes(start, start + length):
@@ -372,8 +340,8 @@ class ArrayMemory:
     def _drop(self, pages: list[Interval]) -> None:
         for lo, hi in pages:
             self._addresses.discard(lo * PAGE, (hi - lo) * PAGE)
-        if self._kept:
-            self._kept.put_back(pages, self._addresses, self._committed)
+        if self.written.kept:
+            self.written.kept.put_back(pages, self._addresses, self._committed)
 
     def trim(self, written: list[Interval], nbytes: int) -> list[Interval]:
         """Drop what views wrote behind the end of an array that was cut; returns the rest of `written`."""
@@ -406,26 +374,18 @@ class ArrayMemory:
         """Mapped bytes as the program sees them now."""
         return bytes(self._addresses.memory(lo, hi - lo)) if lo < hi else b""
 
-    def patch(self, page: int) -> bytes | None:
-        """What this transaction changed in a page that it has not spilled, as a patch; None when it is much."""
-        current, at = self.peek(page * PAGE, (page + 1) * PAGE), page * PAGE
-        if self._assigned is None:
-            return patches.made(current, patches.stretches(self.beneath(page), current))
-        near = ((max(lo - at, 0), min(hi - at, PAGE)) for lo, hi in self._assigned)
-        return patches.made(current, [(lo, hi) for lo, hi in near if lo < hi])
-
     def leave_unsettled(self, pages: list[Interval], number: int = 0, data: bytes = b"") -> None:
         """Written pages that are stored elsewhere than in the draft: their private copies go after the commit.
 
         They stay if they are few, and all are stored in segment `number`, as `data`.
         """
-        if not number or not self._kept.storing(number, pages, data):
+        if not number or not self.written.kept.storing(number, pages, data):
             self._unsettled = union([*self._unsettled, *pages])
 
     def become_unstored(self) -> None:
         """Its array was not stored after all: all that was written is kept, in memory or in a file of its own."""
         self.serial, self.origin, self._unsettled, self.keeps_drafts = None, None, [], False
-        self._kept = KeptPages()
+        self.written.kept = KeptPages()
         if self.draft is not None:
             self.draft = self.draft.copied(scratch_folder())
 

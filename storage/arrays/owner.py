@@ -157,7 +157,7 @@ class ArrayOwner:
         self._memories[array._p_oid] = memory
         self._adopted.append((array, memory))
         if self.connection.saving:
-            memory.expose()  # the commit finds it; until then it is like any array that was written
+            memory.written.expose()  # the commit finds it; until then it is like any array that was written
             self._join()
         else:
             self._store(array, memory)
@@ -223,7 +223,7 @@ class ArrayOwner:
             if self.forked:
                 return
             for memory in self._memories.values():
-                if memory.handed_out:
+                if memory.written.handed_out:
                     memory.committed() if committed else memory.revert()
 
     def follow(self) -> None:
@@ -235,12 +235,12 @@ class ArrayOwner:
                 if memory.has_views:
                     self._follow(oid, memory)
                 else:
-                    memory.rest()
+                    memory.written.rest()
             self._forget_unused()
 
     def join_for_views(self) -> None:
         """A transaction was begun while views live: its savepoints see what is written through them."""
-        if any(memory.handed_out and memory.writable for memory in self._memories.values()):
+        if any(memory.written.handed_out and memory.writable for memory in self._memories.values()):
             self._join_transaction()
 
     def uncommitted(self) -> list[ZBigArray]:
@@ -258,12 +258,12 @@ class ArrayOwner:
     def snapshot(self) -> dict[bytes, list[Run]]:
         """What `restore` takes back later: where each array's changes lie now, all of them spilled."""
         self._refuse_foreign_thread()
-        return {oid: memory.snapshot() for oid, memory in self._memories.items() if memory.handed_out}
+        return {oid: memory.snapshot() for oid, memory in self._memories.items() if memory.written.handed_out}
 
     def restore(self, snapshot: dict[bytes, list[Run]]) -> None:
         """Let the arrays show what they did at a `snapshot` of this transaction."""
         for oid, memory in list(self._memories.items()):
-            if memory.handed_out:
+            if memory.written.handed_out:
                 try:
                     array: Any = self.connection.get(oid)
                     array._p_activate()
@@ -278,7 +278,7 @@ class ArrayOwner:
         self._joined = False
         new = [memory for _, memory in self._adopted]
         for memory in self._memories.values():
-            if memory.handed_out and memory not in new:
+            if memory.written.handed_out and memory not in new:
                 memory.revert()
                 memory.serial = None
 
@@ -311,7 +311,7 @@ class ArrayOwner:
 
     def _written_to(self) -> Iterator[tuple[ZBigArray, ArrayMemory]]:
         for oid, memory in list(self._memories.items()):
-            if memory.handed_out:
+            if memory.written.handed_out:
                 yield self.connection.get(oid), memory
 
     def _store(self, array: ZBigArray, memory: ArrayMemory) -> None:

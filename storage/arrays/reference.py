@@ -311,7 +311,7 @@ def _refuse_uncommitted(ref: ArrayRef, memory: ArrayMemory) -> None:
         return
     if memory.origin is not None:
         _refuse_unstored_end(memory.origin[0](), memory.origin[1], hi)
-    if memory.handed_out and any(a * PAGE < hi and lo < b * PAGE for a, b in memory.changed()):
+    if memory.written.handed_out and any(a * PAGE < hi and lo < b * PAGE for a, b in memory.changed()):
         raise UncommittedChangesError(
             f"bytes {lo:,} to {hi:,} of the array, which this view reaches, changed since the last commit, so nobody "
             "else can see them: call transaction.commit() first"

@@ -11,6 +11,7 @@ from its segment. Pages where pieces meet, or of pieces that another append has 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -39,8 +40,13 @@ class Assembled(NamedTuple):
     @property
     def number(self) -> int:
         """Stands for a segment number: negative, the same for the same bytes."""
-        digest = hashlib.blake2b(repr((self.pages, self.parts)).encode(), digest_size=8).digest()
-        return -(int.from_bytes(digest, "big") >> 1) - 2
+        return _number(self.pages, self.parts)
+
+
+@functools.lru_cache(4096)
+def _number(pages: int, parts: tuple[Part, ...]) -> int:
+    digest = hashlib.blake2b(repr((pages, parts)).encode(), digest_size=8).digest()
+    return -(int.from_bytes(digest, "big") >> 1) - 2
 
 
 def length(tail: Sequence[Piece]) -> int:

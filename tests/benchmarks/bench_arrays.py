@@ -20,7 +20,7 @@ import numpy as np
 import transaction
 
 from wendelin import ZBigArray
-from wendelin.storage.arrays.memory import detector
+from wendelin.storage.arrays.written import detector
 from wendelin.storage.database.connection import DB
 from wendelin.storage.database.durable import DurableFileStorage
 

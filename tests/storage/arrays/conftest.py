@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import transaction
 
-from wendelin.storage.arrays import memory
+from wendelin.storage.arrays import written
 from wendelin.storage.arrays.dirty import DETECTORS, Detector
 from wendelin.storage.database.connection import DB, Connection
 from wendelin.storage.database.durable import DurableFileStorage
@@ -17,7 +17,7 @@ from wendelin.storage.database.durable import DurableFileStorage
 
 @pytest.fixture(params=DETECTORS, autouse=True)
 def detector(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(memory, "_detector", [Detector(request.param)])
+    monkeypatch.setattr(written, "_detector", [Detector(request.param)])
     return str(request.param)
 
 

@@ -20,7 +20,7 @@ import transaction
 import wendelin
 from tests.storage.database.children import children
 from wendelin import ArrayRef, ZBigArray
-from wendelin.storage.arrays import memory
+from wendelin.storage.arrays import written
 from wendelin.storage.arrays.dirty import DETECTORS, Detector
 from wendelin.storage.arrays.memory import memory_at
 from wendelin.storage.database import past
@@ -39,7 +39,7 @@ def detector() -> None:
 
 @pytest.fixture(params=DETECTORS)
 def each_detector(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_detector", [Detector(request.param)])
+    monkeypatch.setattr(written, "_detector", [Detector(request.param)])
 
 
 @pytest.fixture(autouse=True)
