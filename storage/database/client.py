@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -179,8 +180,22 @@ class _Thread(ClientThread):
             try:
                 return once(FIRST_WAIT_SECONDS)
             except ClientDisconnected:
-                self._owner.bring_back()
-                return once(None)
+                return self._revived(once, None)
+
+    def _revived(self, once: Callable[[float | None], Any], timeout: float | None) -> Any:
+        """The answer of a server that was brought back; looked after again and again, as long as a call may wait.
+
+        A killed server's socket accepts for a moment more: whoever looks then takes it for one that runs.
+        """
+        deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
+        while (left := deadline - time.monotonic()) > FIRST_WAIT_SECONDS:
+            self._owner.bring_back()
+            try:
+                return once(FIRST_WAIT_SECONDS)
+            except ClientDisconnected:
+                continue
+        self._owner.bring_back()
+        return once(max(left, 0.1))
 
     def wait(self, timeout: float | None = None) -> Any:
         once = super().wait
@@ -188,8 +203,7 @@ class _Thread(ClientThread):
             try:
                 return once(min(FIRST_WAIT_SECONDS, self.timeout))
             except ClientDisconnected:
-                self._owner.bring_back()
-                return once(timeout)
+                return self._revived(once, timeout)
 
     def async_(self, method: str, *args: Any) -> Any:
         with self._owner.explained(method):
