@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,9 +29,6 @@ from wendelin.storage.errors import ForeignConnectionError
 
 #: Bytes of a block by default: the unit in which concurrent writers conflict.
 BLOCK = 2 << 20
-
-#: Bytes up to which an assignment is noted by its place, so that the commit need not ask the kernel.
-ASSIGNED = 128 << 10
 
 
 class ZBigArray(Persistent, NDArrayOperatorsMixin):
@@ -131,10 +129,7 @@ class ZBigArray(Persistent, NDArrayOperatorsMixin):
     @property
     def size(self) -> int:
         """Number of elements."""
-        size = 1
-        for length in self.shape:
-            size *= length
-        return size
+        return math.prod(self.shape)
 
     @property
     def itemsize(self) -> int:
@@ -205,11 +200,8 @@ class ZBigArray(Persistent, NDArrayOperatorsMixin):
         if not memory.writable or self._forked:
             self._explain_read_only()
         lo, hi = np.lib.array_utils.byte_bounds(view)
-        if view.size and hi - lo <= ASSIGNED:
-            memory.written.assign(lo - memory.start, hi - memory.start)
-            self._count(view.nbytes)
-        else:
-            self.hand_out(view.nbytes)
+        memory.written.assign(lo - memory.start, hi - memory.start if view.size else lo - memory.start)
+        self._count(view.nbytes)
         blockwise.assign(view, value, self.hand_out)
 
     def __iter__(self) -> Iterator[Any]:
@@ -280,9 +272,7 @@ class ZBigArray(Persistent, NDArrayOperatorsMixin):
             return
         self.refuse_read_only()
         before = self.nbytes
-        after = self.itemsize
-        for length in shape:
-            after *= length
+        after = math.prod(shape) * self.itemsize
         memory = self._memory()
         if after > before:
             memory.reserve(after)
@@ -361,10 +351,8 @@ class ZBigArray(Persistent, NDArrayOperatorsMixin):
         self._count(nbytes)
 
     def _count(self, nbytes: int) -> None:
-        if self._p_jar is None or "_v_memory" in self.__dict__:
-            unstored.handed_out(nbytes)
-        else:
-            self._p_jar.arrays.handed_out(nbytes)
+        is_new = self._p_jar is None or "_v_memory" in self.__dict__
+        (unstored if is_new else self._p_jar.arrays).handed_out(nbytes)
 
     @property
     def _forked(self) -> bool:

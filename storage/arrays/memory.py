@@ -17,43 +17,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wendelin.storage.arrays import mapping, segments
-from wendelin.storage.arrays.addresses import Reservation, count_mappings, data_allowed, mappings_allowed
+from wendelin.storage.arrays import known, mapping
+from wendelin.storage.arrays import runs as R
+from wendelin.storage.arrays.addresses import Reservation, data_allowed
 from wendelin.storage.arrays.extents import PAGE, Extents, Mark, Run
 from wendelin.storage.arrays.interrupts import uninterrupted
 from wendelin.storage.arrays.kept import KeptPages
 from wendelin.storage.arrays.local import LocalFiles, scratch_folder
 from wendelin.storage.arrays.mapping import Laid
-from wendelin.storage.arrays.runs import HOLE, Interval, clip, difference, gaps, paint, replaced, subtract, union
+from wendelin.storage.arrays.reader import contents
+from wendelin.storage.arrays.runs import HOLE, Interval, clip, covered, gaps, paint, subtract, union
 from wendelin.storage.arrays.segments import Draft
 from wendelin.storage.arrays.written import Written, detector
 from wendelin.storage.errors import AddressSpaceError
 
-_memories: weakref.WeakSet[ArrayMemory] = weakref.WeakSet()
-
-
 #: Pages mapped at once at least; and where it takes few mappings and what is stored lies on this node.
 _LEAST, _WIDE, _FEW_RUNS = 512, 1 << 16, 32
-
-
-def memory_at(address: int) -> ArrayMemory | None:
-    """The memory that an address belongs to, None for addresses of other things."""
-    for memory in list(_memories):
-        if memory.start <= address < memory.start + memory.reserved:
-            return memory
-    return None
-
-
-def mappings() -> int:
-    """How many mappings the arrays of this process take: about, and exactly when that would be too many."""
-    known = list(_memories)
-    total = sum(memory.mappings for memory in known)
-    if total > mappings_allowed():
-        counted = count_mappings([(memory.start, memory.start + memory.reserved) for memory in known])
-        for memory, number in zip(known, counted, strict=True):
-            memory.mappings = number
-        total = sum(counted)
-    return total
 
 
 class ArrayMemory:
@@ -91,7 +70,7 @@ class ArrayMemory:
         self._mark: Mark | None = None
         self._scattered = False  # what is stored lies in too many runs to map it far and wide
         self._unsettled: list[Interval] = []  # stored by a commit, and not mapped from its segment yet
-        _memories.add(self)
+        known.add(self)
 
     # -- views
 
@@ -176,7 +155,7 @@ class ArrayMemory:
                 if lo < hi:
                     runs, named = extents.layout(lo, hi)
                     self._change(clip(self._runs, lo, hi), runs, named)
-                    self._runs = replaced(self._runs, lo, hi, runs)
+                    self._runs = R.replaced(self._runs, lo, hi, runs)
                     self._sources.update(named)
         if not spilled and not self.keeps_drafts:
             self.draft = None
@@ -195,7 +174,7 @@ class ArrayMemory:
         self.written.kept.prune(runs)
 
     def _change(self, before: list[Run], after: list[Run], named: dict[int, Any]) -> None:
-        changes = difference(before, after)
+        changes = R.difference(before, after)
         for start, length, segment, _ in changes:
             if segment == HOLE:
                 self._addresses.map_zeros(start * PAGE, length * PAGE)
@@ -213,7 +192,7 @@ class ArrayMemory:
 
     def _map(self, runs: list[Run], named: dict[int, Any], shown: list[Run], laid: Laid = None) -> None:
         """Lay files over the addresses, noting in `laid` where. `shown` is all that is stored thereabouts."""
-        if mapping.too_many(runs, mappings):
+        if mapping.too_many(runs, known.mappings):
             if self.draft is not None:
                 self.draft.is_gathered = True
             runs = mapping.lay_together(self._addresses, self.files, runs, named, shown, self.dirty(), laid)
@@ -262,13 +241,11 @@ class ArrayMemory:
     @property
     def _committed(self) -> list[Run]:
         """What is stored and shows, not hidden by what was spilled."""
-        return (
-            subtract(self._runs, [(run[0], run[0] + run[1]) for run in self._spilled]) if self._spilled else self._runs
-        )
+        return subtract(self._runs, covered(self._spilled)) if self._spilled else self._runs
 
     def changed(self) -> list[Interval]:
         """Pages the program wrote since the last boundary, spilled or not."""
-        return union([*self.dirty(), *((run[0], run[0] + run[1]) for run in self._spilled)])
+        return union([*self.dirty(), *covered(self._spilled)])
 
     def spill(self, dirty: list[Interval] | None = None) -> None:
         """Move written pages to the transaction's own file and show them from there: they take no memory any more.
@@ -286,7 +263,7 @@ class ArrayMemory:
             if self.keeps_drafts or self.draft.is_stored or self.draft.is_gathered
             else [run for lo, hi in dirty for run in clip(self._spilled, lo, hi)]
         )
-        known = [(run[0], run[0] + run[1]) for run in again]
+        known = covered(again)
         fresh = [gap for lo, hi in dirty for gap in gaps(known, lo, hi)]
         self.draft.rewrite(self._addresses, again)
         self._show_spilled(self.draft.add(self._addresses, fresh))
@@ -354,8 +331,7 @@ class ArrayMemory:
         return [(lo, min(hi, end)) for lo, hi in written if lo < end]
 
     def _cut_pages(self, lo: int, hi: int) -> None:
-        spilled = clip(self._spilled, lo, hi)
-        for start, length, _, _ in spilled:
+        for start, length, _, _ in clip(self._spilled, lo, hi):
             self._addresses.map_zeros(start * PAGE, length * PAGE)
         self._spilled = subtract(self._spilled, [(lo, hi)])
         self._addresses.discard(lo * PAGE, (hi - lo) * PAGE)
@@ -363,7 +339,7 @@ class ArrayMemory:
     def stored(self, pages: list[Interval]) -> list[Run]:
         """Write pages to the draft, changed or not; returns where all of them lie in it."""
         self.spill()
-        known = [(run[0], run[0] + run[1]) for run in self._spilled]
+        known = covered(self._spilled)
         rest = [gap for lo, hi in pages for gap in gaps(known, lo, hi)]
         if self.draft is None:
             self.draft = Draft(self.drafts or scratch_folder(), apart=self.files.near)
@@ -407,22 +383,15 @@ class ArrayMemory:
 
     def _holes(self, lo: int, hi: int) -> list[Interval]:
         shown = paint(self._runs, self._spilled)
-        return gaps([(run[0], run[0] + run[1]) for run in clip(shown, lo, hi)], lo, hi)
+        return gaps(covered(clip(shown, lo, hi)), lo, hi)
 
     def beneath(self, page: int) -> bytes:
         """What is stored of a mapped page, without what this transaction changed."""
-        for _, _, number, offset in clip(self._runs, page, page + 1):
-            return segments.read(self._sources[number], offset * PAGE, PAGE, self._sources)
-        return bytes(PAGE)
+        return contents(self._runs, self._sources, page, 1).tobytes()
 
     def _shown(self, first: int, count: int) -> npt.NDArray[np.uint8]:
         """What lies beneath some mapped pages, stored or spilled, as a copy."""
-        out = np.zeros((count, PAGE), np.uint8)
-        sources = {**self._sources, **self._own()}
-        for start, length, number, offset in clip(paint(self._runs, self._spilled), first, first + count):
-            raw = segments.read(sources[number], offset * PAGE, length * PAGE, sources)
-            out[start - first : start - first + length] = np.frombuffer(raw, np.uint8).reshape(length, PAGE)
-        return out
+        return contents(paint(self._runs, self._spilled), {**self._sources, **self._own()}, first, count)
 
     def __repr__(self) -> str:
         mapped = sum(hi - lo for lo, hi in self._mapped) * PAGE

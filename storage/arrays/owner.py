@@ -27,8 +27,9 @@ from wendelin.storage.arrays.addresses import mappings_allowed, short_of_data
 from wendelin.storage.arrays.budget import Spiller
 from wendelin.storage.arrays.forms import Form, blob_folder, form_of
 from wendelin.storage.arrays.interrupts import uninterrupted
+from wendelin.storage.arrays.known import mappings
 from wendelin.storage.arrays.local import LocalFiles, scratch_folder
-from wendelin.storage.arrays.memory import ArrayMemory, mappings
+from wendelin.storage.arrays.memory import ArrayMemory
 from wendelin.storage.arrays.pages import Chunks
 from wendelin.storage.arrays.remote import RemoteFiles
 from wendelin.storage.arrays.savepoints import Joined

@@ -1,12 +1,15 @@
-"""A reader of many pieces of segments, which lie in many files."""
+"""Reading many pieces of segments, which lie in many files."""
 
 from __future__ import annotations
 
 import os
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from ZODB.blob import Blob
 
+from wendelin.storage.arrays.runs import PAGE, Run, clip
 from wendelin.storage.arrays.segments import opened, pread, read
 
 #: Files that a `Reader` keeps open.
@@ -44,3 +47,12 @@ class Reader:
         with opened(source, 0) as fd:
             self._files[number] = (os.dup(fd), os.fstat(fd).st_size)
         return self._files[number]
+
+
+def contents(runs: list[Run], sources: dict[int, Any], first: int, count: int) -> npt.NDArray[np.uint8]:
+    """What `count` pages from `first` on hold as `runs` have them, as a copy of shape (count, PAGE); zeros in holes."""
+    out = np.zeros((count, PAGE), np.uint8)
+    for start, length, number, offset in clip(runs, first, first + count):
+        raw = read(sources[number], offset * PAGE, length * PAGE, sources)
+        out[start - first : start - first + length] = np.frombuffer(raw, np.uint8).reshape(length, PAGE)
+    return out

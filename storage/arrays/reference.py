@@ -22,7 +22,8 @@ from ZODB.POSException import POSKeyError, ReadConflictError
 from ZODB.utils import p64, u64, z64
 
 from wendelin.storage.arrays.array import ZBigArray
-from wendelin.storage.arrays.memory import ArrayMemory, memory_at
+from wendelin.storage.arrays.known import memory_at
+from wendelin.storage.arrays.memory import ArrayMemory
 from wendelin.storage.arrays.runs import PAGE
 from wendelin.storage.errors import NotStoredError, StateGoneError, UncommittedChangesError
 

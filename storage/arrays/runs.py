@@ -93,6 +93,11 @@ def paint(below: Sequence[Run], above: Sequence[Run]) -> list[Run]:
     return coalesce(out)
 
 
+def covered(runs: Iterable[Run]) -> list[Interval]:
+    """The pages of each run."""
+    return [(start, start + length) for start, length, _, _ in runs]
+
+
 def subtract(runs: Sequence[Run], intervals: Sequence[Interval]) -> list[Run]:
     """`runs` without the pages of `intervals` (sorted, disjoint `(lo, hi)`)."""
     mask = [(lo, hi - lo, _MASK, 0) for lo, hi in intervals]

@@ -13,6 +13,9 @@ from wendelin.storage.arrays.dirty import Detector, choose
 from wendelin.storage.arrays.kept import KeptPages
 from wendelin.storage.arrays.runs import PAGE, Interval, union
 
+#: Bytes from first to last up to which an assignment is noted by its place.
+ASSIGNED = 128 << 10
+
 #: Assignments of one transaction that are noted one by one.
 MOST = 256
 
@@ -42,9 +45,9 @@ class Written:
     def assign(self, lo: int, hi: int) -> None:
         """Bytes [lo, hi) are about to be written, through a view that nobody keeps."""
         self.handed_out = True
-        if self._assigned is not None:
+        if self._assigned is not None and lo < hi:
             self._assigned.append((lo, hi))
-            if len(self._assigned) > MOST:
+            if len(self._assigned) > MOST or hi - lo > ASSIGNED:
                 self._assigned = None
 
     def settled(self) -> None:

@@ -18,7 +18,7 @@ import wendelin
 from tests.storage.arrays import huge
 from wendelin import ZBigArray
 from wendelin.storage.arrays import blockwise, budget
-from wendelin.storage.arrays.memory import memory_at
+from wendelin.storage.arrays.known import memory_at
 from wendelin.storage.errors import UsageError
 
 MIB = 1 << 20

@@ -22,7 +22,7 @@ from tests.storage.database.children import children
 from wendelin import ArrayRef, ZBigArray
 from wendelin.storage.arrays import written
 from wendelin.storage.arrays.dirty import DETECTORS, Detector
-from wendelin.storage.arrays.memory import memory_at
+from wendelin.storage.arrays.known import memory_at
 from wendelin.storage.database import past
 from wendelin.storage.database.connection import DB
 from wendelin.storage.errors import ForeignThreadError, NotStoredError, StateGoneError, UncommittedChangesError
@@ -195,7 +195,7 @@ def test_another_process_sees_the_state_that_was_sent(kind: str, wendelin_home: 
             ROWS,
             was[0, 0],
         ]
-        child.do("from wendelin.storage.arrays.memory import memory_at as at")
+        child.do("from wendelin.storage.arrays.known import memory_at as at")
         child.do("memory = at(task.window.__array_interface__['data'][0])")
         assert child.do("", "[memory is None, memory.dirty(), task.window.flags.writeable]") == [False, [], False]
         aliased = "__import__('numpy').shares_memory(task.window, task.more['deep'][0][1]['rows'])"
