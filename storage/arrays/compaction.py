@@ -73,6 +73,11 @@ class Copier:
                 out += [self._copy(some, reader, huge=is_huge(lo, hi)) for some in found]
         return coalesce(out)
 
+    def each(self, runs: list[Run], sources: dict[int, Any]) -> list[Run]:
+        """Copy small runs that lie apart from each other; the runs that have them now."""
+        with Reader(sources) as reader:
+            return [self._copy([run], reader, huge=False) for run in runs]
+
     def _copy(self, runs: list[Run], reader: Reader, *, huge: bool) -> Run:
         """Copy neighbouring runs, a huge page at most; `huge`: they belong to at least one."""
         if self.draft is None:
@@ -152,13 +157,17 @@ def _folded(extents: Extents, copier: Copier) -> list[Run]:
     step = extents.pages_per_block
     out: list[Run] = []
     for block in sorted(fragmented):
-        runs, sources = extents.lookup(block * step, (block + 1) * step)
-        out += copier.range(block * step, (block + 1) * step, runs, sources)
+        runs, named = extents.lookup(block * step, (block + 1) * step)
+        out += copier.range(block * step, (block + 1) * step, runs, named)
     tiny = [run for run in extents.log if isinstance(extents.segments.get(run[2]), Pages | bytes)]
+    apart: list[Run] = []
+    sources: dict[int, Any] = {}
     for start, length, _, _ in tiny:
         if start // step not in fragmented:
-            runs, sources = extents.lookup(start, start + length)
-            out += copier.range(start, start + length, runs, sources)
+            runs, named = extents.lookup(start, start + length)
+            apart += runs
+            sources.update(named)
+    out += copier.each(apart, sources)
     return paint([], sorted(out))
 
 

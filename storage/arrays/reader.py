@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from ZODB.blob import Blob
 
+from wendelin.storage.arrays.patches import Patched, applied
 from wendelin.storage.arrays.runs import PAGE, Run, clip
 from wendelin.storage.arrays.segments import opened, pread, read
 
@@ -33,12 +34,19 @@ class Reader:
 
     def read(self, number: int, offset: int, nbytes: int) -> bytes:
         """As the function `read`."""
-        source = self._sources[number]
+        return self._read(number, offset, nbytes, self._sources)
+
+    def _read(self, number: int, offset: int, nbytes: int, sources: dict[int, Any]) -> bytes:
+        source = sources[number]
+        if isinstance(source, Patched):
+            run, patches = source.layers()
+            beneath = b"" if run is None else self._read(run[2], run[3] * PAGE, PAGE, source.segments)
+            return applied(beneath, patches)[offset : offset + nbytes]
         if not isinstance(source, Blob):
-            return read(source, offset, nbytes, self._sources)
+            return read(source, offset, nbytes, sources)
         fd, size = self._files.get(number) or self._opened(number, source)
         if size < offset + nbytes:
-            return read(source, offset, nbytes, self._sources)  # raises, and says why
+            return read(source, offset, nbytes, sources)  # raises, and says why
         return pread(fd, nbytes, offset)
 
     def _opened(self, number: int, source: Any) -> tuple[int, int]:
