@@ -12,6 +12,9 @@
     │   ├── UncommittedChangesError (ValueError)
     │   ├── NotStoredError (ValueError)
     │   ├── StateGoneError (LookupError)
+    │   ├── OptionError (ValueError)
+    │   ├── ActivityError (RuntimeError)
+    │   ├── MissingObjectError (LookupError)
     │   ├── SourceError (ValueError)
     │   └── NameTakenError (FileExistsError)
     ├── UnavailableError (ConnectionError) ─ wait, or start something, then call again
@@ -69,6 +72,18 @@ class NotStoredError(UsageError, ValueError):
 
 class StateGoneError(UsageError, LookupError):
     """A reference names a state that the database does not have: the array was deleted and packed away."""
+
+
+class OptionError(UsageError, ValueError):
+    """An option of an activity makes no sense, or what it names cannot be stored."""
+
+
+class ActivityError(UsageError, RuntimeError):
+    """An activity failed for good, or did what an activity must not do."""
+
+
+class MissingObjectError(UsageError, LookupError):
+    """The object of an activity does not exist any more."""
 
 
 class SourceError(UsageError, ValueError):

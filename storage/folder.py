@@ -16,6 +16,8 @@ from persistent import Persistent
 from persistent.interfaces import IPersistent
 from ZODB.POSException import ConflictError
 
+from wendelin.storage.activities.active import Active
+
 #: Names that a folder's own record gathers before they move into the tree.
 RECENT_NAMES = 256
 
@@ -25,7 +27,7 @@ _SHOWN = 20
 State = dict[str, Any]
 
 
-class Folder(Persistent, MutableMapping[str, Any]):
+class Folder(Active, Persistent, MutableMapping[str, Any]):
     """A persistent, sorted mapping of names. `folder["a/b/c"] = x` makes the folders `a` and `a/b` as needed.
 
     Values are any persistent or picklable objects; a plain mutable value (a dict, a list) is stored when it is

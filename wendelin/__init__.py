@@ -17,6 +17,12 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from wendelin.kernel.extension import load_ipython_extension, unload_ipython_extension
+    from wendelin.storage.activities.create import activate, operation
+    from wendelin.storage.activities.merging import LogPage, MergingLog
+    from wendelin.storage.activities.message import Message
+    from wendelin.storage.activities.process import ActiveProcess, ActiveResult
+    from wendelin.storage.activities.queue import ActivityQueue, Lease
+    from wendelin.storage.activities.run import activity_key
     from wendelin.storage.arrays.array import ZBigArray
     from wendelin.storage.arrays.extents import ExtentChunk, ExtentIndex, Extents
     from wendelin.storage.arrays.pages import Chunks, Pages, Parts
@@ -35,6 +41,16 @@ _HOMES = {
     "Chunks": "wendelin.storage.arrays.pages",
     "Parts": "wendelin.storage.arrays.pages",
     "ArrayRef": "wendelin.storage.arrays.reference",
+    "activate": "wendelin.storage.activities.create",
+    "operation": "wendelin.storage.activities.create",
+    "activity_key": "wendelin.storage.activities.run",
+    "ActiveProcess": "wendelin.storage.activities.process",
+    "ActiveResult": "wendelin.storage.activities.process",
+    "ActivityQueue": "wendelin.storage.activities.queue",
+    "Lease": "wendelin.storage.activities.queue",
+    "LogPage": "wendelin.storage.activities.merging",
+    "MergingLog": "wendelin.storage.activities.merging",
+    "Message": "wendelin.storage.activities.message",
     "Folder": "wendelin.storage.folder",
     "WendelinError": "wendelin.storage.errors",
     "load_ipython_extension": "wendelin.kernel.extension",
@@ -42,12 +58,16 @@ _HOMES = {
 }
 
 __all__ = [
+    "ActiveProcess",
     "ArrayRef",
     "Folder",
     "WendelinError",
     "ZBigArray",
+    "activate",
+    "activity_key",
     "connect",
     "load_ipython_extension",
+    "operation",
     "unload_ipython_extension",
 ]
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from persistent import Persistent
 
+from wendelin.storage.activities.active import Active
 from wendelin.storage.arrays import blockwise, unstored
 from wendelin.storage.arrays.extents import END, PAGE, Extents
 from wendelin.storage.arrays.keys import view_key
@@ -31,7 +32,7 @@ from wendelin.storage.errors import ForeignConnectionError
 BLOCK = 2 << 20
 
 
-class ZBigArray(Persistent, NDArrayOperatorsMixin):
+class ZBigArray(Active, Persistent, NDArrayOperatorsMixin):
     """A persistent array in a database, taking part in transactions.
 
     Slices are real, writable `numpy.ndarray`s that stand on the stored bytes without a copy; what is written to them
@@ -351,8 +352,7 @@ class ZBigArray(Persistent, NDArrayOperatorsMixin):
         self._count(nbytes)
 
     def _count(self, nbytes: int) -> None:
-        is_new = self._p_jar is None or "_v_memory" in self.__dict__
-        (unstored if is_new else self._p_jar.arrays).handed_out(nbytes)
+        (unstored if self._p_jar is None or "_v_memory" in self.__dict__ else self._p_jar.arrays).handed_out(nbytes)
 
     @property
     def _forked(self) -> bool:

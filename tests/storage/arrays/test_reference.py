@@ -12,7 +12,7 @@ from dataclasses import FrozenInstanceError, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cloudpickle  # type: ignore[import-untyped]  # it has no stubs
+import cloudpickle
 import numpy as np
 import pytest
 import transaction

@@ -1,0 +1,174 @@
+"""`activate`: leave a call for a worker, in the running transaction.
+
+`data.activate(tag="nightly").process(0, 1000)` on a stored object, `wendelin.activate(function)(0, 1000)` for a plain
+function. The call happens if and only if the transaction commits.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import transaction
+
+from wendelin.storage.activities.handle import ActivityHandle
+from wendelin.storage.activities.message import Message
+from wendelin.storage.activities.options import Options, checked
+from wendelin.storage.activities.process import ActiveProcess
+from wendelin.storage.activities.queue import made_queue
+from wendelin.storage.errors import NotStoredError, OptionError
+
+_operations: dict[str, Callable[..., Any]] = {}
+
+#: Called with the database's URL after a commit that left activities: what makes sure that somebody works on them.
+after_commit: list[Callable[[str], object]] = []
+
+
+def operation(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Register a function under its name, so that stored objects have it as an activity: `obj.activate().name(…)`.
+
+    It is called with the object first. A later one of the same name replaces it, as in a notebook.
+    """
+    _operations[function.__name__] = function
+    return function
+
+
+def operations() -> dict[str, Callable[..., Any]]:
+    """The registered functions by their names."""
+    return dict(_operations)
+
+
+def activator(obj: Any, options: dict[str, Any]) -> Activator:
+    """What `obj.activate(**options)` returns."""
+    connection = getattr(obj, "_p_jar", None)
+    if connection is None:
+        raise NotStoredError(
+            f"{obj!r} is in no database yet: put it into one, root['name'] = obj, and call transaction.savepoint() "
+            "or transaction.commit() first"
+        )
+    process = options.pop("active_process", None)
+    return Activator(connection, obj, checked(options), process)
+
+
+class Activator:
+    """Stands for an object whose methods are called later."""
+
+    def __init__(self, connection: Any, target: Any, options: Options, process: ActiveProcess | None) -> None:
+        self._connection, self._target, self._options, self._process = connection, target, options, process
+
+    def __getattr__(self, name: str) -> Callable[..., ActivityHandle]:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        function = None
+        if not callable(getattr(type(self._target), name, None)):
+            function = _operations.get(name)
+            if function is None:
+                near = difflib.get_close_matches(name, list(self.__dir__()), 1)
+                hint = f"; did you mean {near[0]}?" if near else ": register one with @wendelin.operation"
+                raise AttributeError(f"{type(self._target).__name__} has no method or operation {name!r}{hint}")
+        return functools.partial(_create, self._connection, self._target, name, function, self._options, self._process)
+
+    def __dir__(self) -> Iterator[str]:
+        methods = (name for name in dir(type(self._target)) if callable(getattr(type(self._target), name, None)))
+        return iter(sorted({*(name for name in methods if not name.startswith("_")), *_operations}))
+
+
+def activate(
+    function: Callable[..., Any], *, connection: Any = None, active_process: ActiveProcess | None = None, **options: Any
+) -> Callable[..., ActivityHandle]:
+    """`activate(function, **options)(*arguments)` lets a worker call the function after this transaction's commit.
+
+    Parameters
+    ----------
+    function
+        Anything that can be called. What a worker can import is stored by name, all else, as a notebook's functions,
+        with its code.
+    connection
+        Whose database gets the message; by default the open connection of this thread's transactions.
+    active_process
+        Where the result, or the traceback, is posted.
+    tag, after_tag, after_method_id, after_path, after_path_and_method_id, after_tag_and_method_id
+        It runs when no other message is left that has one of these tags, methods or objects.
+    serialization_tag
+        At most one message of the same such tag runs at any time.
+    priority, at_date, delay, node
+        From -128 (first) to 127; not before that time; not before so many seconds; only on the node of that name.
+    unique
+        Nothing is added while another message with the same object, method and tag waits.
+    group_method_id, group_method_cost
+        Messages with the same one are run together in one transaction: each as itself for "", else by calling the
+        operation of that name with a list of them. The costs of a group add up to 1 at most.
+    max_retry, conflict_retry, on_error_callback, timeout
+        Repetitions after an error (5); whether a conflict is repeated; an operation that is called with the message
+        when it fails for good; seconds that one run may take.
+
+    Raises `OptionError` for options that make no sense. The call runs as the user who created it, its effects in the
+    database happen exactly once; effects elsewhere may be repeated, see `wendelin.activity_key`.
+    """
+    if not callable(function):
+        raise OptionError(f"activate({function!r}): give a function, or call obj.activate() on a stored object")
+    found = connection if connection is not None else _only_connection()
+    name = getattr(function, "__qualname__", type(function).__name__)
+    return functools.partial(_create, found, None, name, function, checked(options), active_process)
+
+
+def _create(
+    connection: Any,
+    target: Any,
+    name: str,
+    function: Callable[..., Any] | None,
+    options: Options,
+    process: ActiveProcess | None,
+    /,
+    *arguments: Any,
+    **named: Any,
+) -> ActivityHandle:
+    queue = made_queue(connection)
+    message = Message(connection, target, name, (function, arguments, named), options)
+    message.process = process
+    connection.add(message)
+    queue.add(message)
+    _tell_after_commit(connection)
+    return ActivityHandle(connection.url, message._p_oid, message.uid, name)
+
+
+def _tell_after_commit(connection: Any) -> None:
+    running = connection.transaction_manager.get()
+    told: set[str] = running.data(_tell) if _has_data(running) else set()
+    if not told:
+        running.set_data(_tell, told)
+        running.addAfterCommitHook(_tell, (told,))
+    told.add(connection.url)
+
+
+def _has_data(running: Any) -> bool:
+    try:
+        running.data(_tell)
+    except KeyError:
+        return False
+    return True
+
+
+def _tell(committed: bool, urls: set[str]) -> None:
+    if committed:
+        for call in after_commit:
+            for url in urls:
+                call(url)
+
+
+def _only_connection() -> Any:
+    """The one open connection that takes part in this thread's transactions."""
+    from wendelin.storage.database.connection import Connection
+
+    manager = transaction.manager.manager
+    found: list[Any] = []
+    manager._synchs.map(lambda synch: found.append(synch) if isinstance(synch, Connection) else None)
+    open_ones = [connection for connection in found if connection.opened and not connection.isReadOnly()]
+    if len(open_ones) != 1:
+        raise OptionError(
+            f"this thread has {len(open_ones) or 'no'} open connection{'s' if len(open_ones) != 1 else ''} that can "
+            "store an activity: say which, wendelin.activate(function, connection=conn)"
+        )
+    return open_ones[0]

@@ -1,0 +1,125 @@
+"""`Message`: one activity as it lies in the database. Its record changes only by those who end, retry or stop it."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import time
+from typing import Any
+
+from persistent import Persistent
+from persistent.wref import WeakRef
+
+from wendelin.storage.activities.call import packed, unpacked
+from wendelin.storage.activities.options import Options, path_of
+from wendelin.storage.activities.user import current_user
+from wendelin.storage.errors import MissingObjectError
+
+#: States. The first is the only one from which a worker runs a message.
+PENDING, DONE, FAILED, CANCELLED, SKIPPED = "pending", "done", "failed", "cancelled", "skipped"
+
+#: Seconds before the first repetition after an error; see `Message.failed`.
+RETRY_SECONDS = 30.0
+
+#: Repetitions after an error, unless `max_retry` says otherwise.
+MAX_RETRY = 5
+
+
+class Message(Persistent):
+    """One call that was asked for, by whom, when, under which conditions, and what became of it.
+
+    `uid` is a random key that is the same however often the method is run: give it to systems outside the database, so
+    that they notice repetitions. `state`: pending, done, failed, cancelled or skipped.
+    """
+
+    def __init__(
+        self, connection: Any, target: Any, method_id: str, call: tuple[Any, Any, Any], options: Options
+    ) -> None:
+        self.uid = secrets.token_hex(12)
+        self.target = None if target is None else WeakRef(target)
+        self.path = "" if target is None else path_of(target)
+        self.method_id = method_id
+        self.call, references = packed(call, connection)
+        self.references = [obj for obj in references if obj is not target]
+        self.settings = {
+            field.name: value
+            for field in dataclasses.fields(options)
+            if (value := getattr(options, field.name)) != field.default
+        }
+        self.user = current_user()
+        self.created = time.time()
+        self.state = PENDING
+        self.tries = 0
+        self.not_before = max(options.at_date or 0.0, self.created + options.delay if options.delay else 0.0)
+        self.error = ""
+        self.result: bytes | None = None
+        self.ended = 0.0
+        self.node = ""
+        self.process: Any = None
+
+    @property
+    def options(self) -> Options:
+        """What `activate` was given."""
+        found: Options | None = self.__dict__.get("_v_options")
+        if found is None:
+            found = self._v_options = Options(**self.settings)
+        return found
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether it is still to be run."""
+        return self.state == PENDING
+
+    def run(self) -> Any:
+        """Call what is to be called. Raises what that raises, and `MissingObjectError` when its object is gone."""
+        target = None
+        if self.target is not None:
+            target = self.target()
+            if target is None:
+                raise MissingObjectError(f"the object {self.path} of {self!r} does not exist any more")
+        function, arguments, named = unpacked(self.call, self._p_jar)
+        if function is None:
+            return getattr(target, self.method_id)(*arguments, **named)
+        return function(*arguments, **named) if target is None else function(target, *arguments, **named)
+
+    def end(self, result: Any, node: str = "") -> None:
+        """Note that it has run, and what it returned."""
+        if result is not None:
+            self.result, references = packed(result, self._p_jar)
+            self.references = [*self.references, *references]
+        self.state, self.ended, self.error, self.node = DONE, time.time(), "", node
+
+    def failed(self, error: str, node: str = "") -> None:
+        """Note an error: it is tried again later, each time later, and fails after the last time.
+
+        The n-th repetition waits 30 s × (n² + 1) (CMFActivity's rule), or n × `delay` where that was given, and up to
+        a fifth more at random, so that many that failed together do not come back together.
+        """
+        options = self.options
+        most = MAX_RETRY if options.max_retry is None else options.max_retry
+        self.error, self.node = error, node
+        if self.tries >= most:
+            self.state, self.ended = FAILED, time.time()
+            return
+        seconds = RETRY_SECONDS * (self.tries**2 + 1) if options.delay is None else options.delay * (self.tries + 1)
+        self.tries += 1
+        self.not_before = time.time() + seconds * (1 + secrets.randbelow(1000) / 5000)
+
+    def stop(self, state: str) -> None:
+        """A person cancels or skips it."""
+        self.state, self.ended = state, time.time()
+
+    def retry(self) -> None:
+        """A person wants it to be run again, now."""
+        self.state, self.tries, self.not_before, self.ended = PENDING, 0, 0.0, 0.0
+
+    def value(self) -> Any:
+        """What it returned. None before it has."""
+        return None if self.result is None else unpacked(self.result, self._p_jar)
+
+    def __repr__(self) -> str:
+        where = f"{self.path}." if self.path else ""
+        return f"<Message {self.uid[:8]} {where}{self.method_id} {self.state}>"
+
+
+Message.__module__ = "wendelin"  # the stored name; see wendelin/__init__.py
