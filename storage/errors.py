@@ -24,7 +24,8 @@
     └── ResourceError (OSError) ─ free or allow something, then call again
         ├── StorageFullError
         ├── AddressSpaceError (MemoryError)
-        └── DamagedSegmentError
+        ├── DamagedSegmentError
+        └── WorkerDiedError (RuntimeError)
 
 Conflicts between transactions stay ZODB's own: `ZODB.POSException.ConflictError`; retry the transaction.
 Each leaf also inherits the standard exception that a plain Python program would expect. The message says what
@@ -124,3 +125,7 @@ class AddressSpaceError(ResourceError, MemoryError):
 
 class DamagedSegmentError(ResourceError):
     """A file that holds array data is missing or too short."""
+
+
+class WorkerDiedError(ResourceError, RuntimeError):
+    """A task ended the process that ran it, each time it was tried: out of memory, or a crash in compiled code."""

@@ -11,6 +11,7 @@ modules behind them can move without breaking stored data.
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -72,7 +73,24 @@ __all__ = [
 ]
 
 
+def _joblib_backend(**options: Any) -> Any:
+    from wendelin.kernel.parallel import backend
+
+    return backend(**options)
+
+
+def _offer_joblib_backend() -> None:
+    """Register the backend "wendelin" if joblib is there: it asks nobody for backends, and must not be imported."""
+    joblib = sys.modules.get("joblib.parallel")
+    if joblib is not None and hasattr(joblib, "register_parallel_backend"):
+        joblib.BACKENDS.setdefault("wendelin", _joblib_backend)
+
+
+_offer_joblib_backend()
+
+
 def __getattr__(name: str) -> Any:
+    _offer_joblib_backend()
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'wendelin' has no attribute {name!r}; it offers {', '.join(__all__)}")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ZODB.blob import Blob
 
 from wendelin.storage.arrays import segments, tail
-from wendelin.storage.arrays.extents import END, LOG_ENTRIES, TAIL_BYTES, TAIL_PIECES, Extents
+from wendelin.storage.arrays.extents import END, TAIL_BYTES, TAIL_PIECES, Extents
 from wendelin.storage.arrays.forms import Form
 from wendelin.storage.arrays.log import MOVE
 from wendelin.storage.arrays.pages import PART, Pages
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 #: Runs within one block from which on it is rewritten as a whole: reading needs a mapping a run.
 RUNS_PER_BLOCK = 32
+
+#: Blocks that one commit looks at, those that changed most.
+LOOKED_AT = 16
 
 #: Blocks that one commit rewrites at most, so that no single commit takes long.
 BLOCKS_AT_ONCE = 4
@@ -176,8 +179,7 @@ def _most_fragmented(extents: Extents) -> set[int]:
     step = extents.pages_per_block
     changed = Counter(run[0] // step for run in extents.log if run[2] != HOLE)
     counted = [
-        (len(extents.lookup(block * step, (block + 1) * step)[0]), block)
-        for block, _ in changed.most_common(LOG_ENTRIES)
+        (len(extents.lookup(block * step, (block + 1) * step)[0]), block) for block, _ in changed.most_common(LOOKED_AT)
     ]
     worst = sorted((item for item in counted if item[0] > RUNS_PER_BLOCK), reverse=True)[:BLOCKS_AT_ONCE]
     return {block for _, block in worst}

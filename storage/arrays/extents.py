@@ -35,7 +35,7 @@ from wendelin.storage.arrays.log import (
     upgraded,
 )
 from wendelin.storage.arrays.merge import named, over, painted, resolve, summary
-from wendelin.storage.arrays.patches import Patched
+from wendelin.storage.arrays.patches import Layers, Patched
 from wendelin.storage.arrays.runs import HOLE, PAGE, Interval, Run, clip, coalesce, hidden, paint, subtract, union
 from wendelin.storage.arrays.tail import Assembled, Piece
 
@@ -111,6 +111,8 @@ class Extents(Persistent):
     _v_laid: tuple[list[Run], Segments] | None
     _v_own: bytes
     _v_packed: tuple[list[Entry], bytes]
+    _v_layers: tuple[list[Entry], Layers]
+    _v_fold: tuple[bytes | None, ExtentIndex, list[Interval]]
 
     def __init__(self, pages_per_block: int, rows: int | None = None) -> None:
         self.pages_per_block = pages_per_block
@@ -161,8 +163,15 @@ class Extents(Persistent):
         if any(isinstance(segment, bytes) for segment in self.segments.values()):
             known, segments = segments, {n: it for n, it in segments.items() if not isinstance(it, bytes)}
             patched = (run for run in runs if run[2] not in segments)
-            segments.update({run[2]: Patched(run[0], self.entries, below, known) for run in patched})
+            segments.update({run[2]: Patched(run[0], self._layers, below, known) for run in patched})
         return runs, segments
+
+    @property
+    def _layers(self) -> Layers:
+        found = self.__dict__.get("_v_layers")
+        if found is None or found[0] is not self.entries:
+            found = self._v_layers = (self.entries, Layers(self.entries, self.segments))
+        return found[1]
 
     def layout(self, lo: int, hi: int) -> tuple[list[Run], Segments]:
         """Runs for all stored pages of [lo, hi), the tail's too, and what they name.
@@ -196,14 +205,20 @@ class Extents(Persistent):
 
     def touched_since(self, mark: Mark | None) -> list[Interval] | None:
         """Pages that may lie elsewhere than they did at `mark`; None when that is not known."""
-        if mark is None or mark[0] != (None if self.base is None else self.base._p_oid):
+        if mark is None:
             return None
+        moved: list[Interval] = []
+        if mark[0] != (None if self.base is None else self.base._p_oid):
+            before, base, moved = self.__dict__.get("_v_fold", (None, None, []))
+            if base is not self.base or before != mark[0] or not self.entries or self.entries[0][0] != mark[1] + 1:
+                return None
+            mark = (mark[0], mark[1], 0, *mark[3:])  # this object folded it, and nobody came between
         _, number, token, sealed, pieces = mark
         known = [entry for entry in self.entries if entry[0] <= number]
         last = known[-1][:2] if known else (self.entries[0][0] - 1 if self.entries else self.number, 0)
         if last != (number, token):
             return None  # another history: something was undone or folded
-        pages = [(run[0], run[0] + run[1]) for entry in self.entries[len(known) :] for run in entry[3]]
+        pages = moved + [(run[0], run[0] + run[1]) for entry in self.entries[len(known) :] for run in entry[3]]
         if (self.sealed, self.tail) != (sealed, pieces):
             same = self.sealed == sealed and sealed is not None and self.tail[: len(pieces)] == pieces
             first = sealed + tail.length(pieces) if same and sealed is not None else min(sealed or 0, self.sealed or 0)
@@ -295,7 +310,9 @@ class Extents(Persistent):
         rest = subtract(runs, [(run[0], run[0] + run[1]) for run in above or []])
         assert not any(isinstance(known.get(run[2]), bytes) for run in rest), "patches stay in the log"
         base = self.base or ExtentIndex([0], [ExtentChunk([], {})])
+        before = None if self.base is None else self.base._p_oid
         self.base = base.painted(paint(runs, above or []), known)
+        self._v_fold = (before, self.base, union((run[0], run[0] + run[1]) for run in above or []))
         self.passed = packed_summary(summary(self.passed, self.entries, self.pages_per_block))
         self.entries = []
         self._name({})

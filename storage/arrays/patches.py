@@ -7,6 +7,7 @@ or a hole. It names no segment, so where the bytes beneath lie may change meanwh
 
 from __future__ import annotations
 
+import bisect
 import struct
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from wendelin.storage.arrays.log import Entry
-from wendelin.storage.arrays.runs import HOLE, PAGE, Interval, Run, clip, union
+from wendelin.storage.arrays.runs import HIDDEN, HOLE, PAGE, Interval, Run, clip, union
 
 #: Bytes of changes from which on a whole page is stored instead.
 MOST = 256
@@ -25,24 +26,47 @@ _HEAD = struct.Struct("<HH")
 _NEAR = 2 * _HEAD.size
 
 
+class Layers:
+    """What lies over each other on the pages of a log that have patches. Looked up once, when it is first asked for."""
+
+    def __init__(self, entries: list[Entry], segments: dict[int, Any]) -> None:
+        self._entries, self._segments = entries, segments
+        self._patches: dict[int, list[bytes]] | None = None
+        self._below: dict[int, Run] = {}
+
+    def on(self, page: int) -> tuple[Run | None, list[bytes]]:
+        """The run of the log beneath the patches, None when it is the base's; and the patches, the first one first."""
+        if self._patches is None:
+            self._patches = self._found()
+        return self._below.get(page), self._patches[page]
+
+    def _found(self) -> dict[int, list[bytes]]:
+        runs = [run for _, _, _, some in self._entries for run in some]
+        pages = sorted({run[0] for run in runs if isinstance(self._segments.get(run[2]), bytes)})
+        found: dict[int, list[bytes]] = {page: [] for page in pages}
+        for run in runs:
+            patch = self._segments.get(run[2])
+            if isinstance(patch, bytes):
+                found[run[0]].append(patch)
+            elif run[2] != HIDDEN:
+                first, last = bisect.bisect_left(pages, run[0]), bisect.bisect_left(pages, run[0] + run[1])
+                for page in pages[first:last]:
+                    found[page], self._below[page] = [], clip([run], page, page + 1)[0]
+        return found
+
+
 class Patched:
     """One page as patches and what lies beneath them: stands in for a segment of one page."""
 
-    def __init__(self, page: int, entries: list[Entry], base: list[Run], segments: dict[int, Any]) -> None:
-        self._page, self._entries, self._base = page, entries, base
+    def __init__(self, page: int, layers: Layers, base: list[Run], segments: dict[int, Any]) -> None:
+        self._page, self._layers, self._base = page, layers, base
         self.segments = segments
 
     def layers(self) -> tuple[Run | None, list[bytes]]:
         """What lies beneath, None for a hole, and the patches over it, the first one first."""
-        patches: list[bytes] = []
-        for _, _, _, runs in reversed(self._entries):
-            for run in clip(runs, self._page, self._page + 1):
-                patch = self.segments.get(run[2])
-                if not isinstance(patch, bytes):
-                    return run if run[2] > HOLE else None, patches[::-1]
-                patches.append(patch)
-        found = clip(self._base, self._page, self._page + 1)
-        return found[0] if found else None, patches[::-1]
+        below, patches = self._layers.on(self._page)
+        found = [below] if below is not None else clip(self._base, self._page, self._page + 1)
+        return found[0] if found and found[0][2] != HOLE else None, patches
 
 
 def made(current: memoryview | bytes, stretches: Iterable[Interval]) -> bytes | None:

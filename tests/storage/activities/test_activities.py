@@ -16,7 +16,7 @@ from wendelin import ActiveProcess, ZBigArray
 from wendelin.storage.activities import message as messages
 from wendelin.storage.activities.message import Message
 from wendelin.storage.activities.queue import queue_of
-from wendelin.storage.activities.run import run
+from wendelin.storage.activities.run import Outcome, run
 from wendelin.storage.activities.user import acting_as, current_user
 from wendelin.storage.errors import ActivityError, NotStoredError, OptionError, UncommittedChangesError
 
@@ -204,7 +204,7 @@ def test_errors_are_repeated_then_fail_and_a_person_helps(
     handle = data.activate(max_retry=2, on_error_callback="tell_me", active_process=results, tag="a").fragile()
     after = data.activate(after_tag="a").process(0, 1)
     transaction.commit()
-    dates = []
+    dates, outcome = [], Outcome("", b"", "")
     for _ in range(3):
         (outcome,) = worker.work()
         dates.append(outcome.not_before - time.time())
@@ -325,6 +325,7 @@ def test_groups_run_in_one_transaction_and_one_by_one_when_one_fails(
 
     @wendelin.operation
     def add_all(some: list[Message]) -> None:
+        assert some[0].target is not None
         data = some[0].target()
         data[0] = len(some)
 
@@ -357,7 +358,9 @@ def test_a_missing_object_deletes_its_messages(
     assert outcome.kind == "ended"
     assert "does not exist any more; the activity is deleted" in caplog.text
     transaction.begin()
-    assert list(queue_of(conn)) == []  # type: ignore[call-overload]
+    queue = queue_of(conn)
+    assert queue is not None
+    assert list(queue) == []
 
 
 def test_thousands_in_one_transaction_and_in_many(data: ZBigArray, conn: Any) -> None:
@@ -391,7 +394,7 @@ class _default_manager:
         import wendelin.storage.activities.create as module
 
         self.kept = module._only_connection
-        module._only_connection = lambda: self.worker.connection  # type: ignore[assignment]
+        module._only_connection = lambda: self.worker.connection
 
     def __exit__(self, *error: object) -> None:
         import wendelin.storage.activities.create as module

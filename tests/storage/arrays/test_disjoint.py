@@ -62,7 +62,7 @@ def test_different_blocks_and_appends_merge(db: Any, root: Any, monkeypatch: Any
     for module, name, value in (
         (extents, "LOG_ENTRIES", 5),
         (extents, "CHUNK_RUNS", 16),
-        (compaction, "LOG_ENTRIES", 5),
+        (compaction, "LOOKED_AT", 5),
         (compaction, "TAIL_PIECES", 4),
         (compaction, "RUNS_PER_BLOCK", 2),
     ):
