@@ -1,0 +1,333 @@
+"""The dispatcher: takes messages in, hands what may run to an engine, and notes what has ended.
+
+Exactly one works for a database: it holds the lease in the queue and renews it; whoever finds the lease run out takes
+over. A dispatcher that lost it notices at its next commit, which conflicts. It knows nothing that is not in the
+database but what runs now; so if it dies, its successor starts those again, and the workers see which have ended.
+
+Each round begins a transaction, so it sees what was committed; takes in what is new *before* it lets others follow
+those that ended, because an activity's end and what it left behind are one commit; and starts what may run before it
+stores what it has moved.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import transaction
+from ZODB.POSException import ConflictError, POSKeyError
+
+from wendelin.kernel.activity.engine import Engine, Task
+from wendelin.kernel.activity.work import work
+from wendelin.storage.activities.message import FAILED, PENDING, SKIPPED, Message
+from wendelin.storage.activities.order import Item, Order
+from wendelin.storage.activities.queue import ActivityQueue, queue_of
+from wendelin.storage.activities.run import Outcome, note_death
+from wendelin.storage.database.connect import connect
+from wendelin.storage.database.watch import watch
+from wendelin.storage.errors import UnavailableError
+
+log = logging.getLogger(__name__)
+
+#: Seconds that a lease lasts, and after which its holder renews it.
+LEASE_SECONDS, RENEW_SECONDS = 3.0, 1.0
+
+#: Seconds between two looks when nothing was heard of.
+LOOK_SECONDS = 0.5
+
+#: Times that a message may have been with a worker that died.
+DEATHS = 3
+
+#: Calls that an engine is given for each of its slots: the next one waits beside the one that runs.
+AHEAD = 3
+
+
+class Dispatcher:
+    """Dispatches the activities of one database to one engine, as long as it is the elected one.
+
+    `run()` works until `stop()`, in the thread that calls it; `stop` and `state` may be used in any thread. `state`:
+    what a monitor shows.
+    """
+
+    def __init__(self, url: str, engine: Engine, name: str = "") -> None:
+        self.url, self.engine = url, engine
+        self.name = name or f"{socket.gethostname()}:{os.getpid()}"
+        self.leads = False
+        self.ended = self.failures = 0
+        self._order = Order()
+        self._tasks: dict[Task, list[Item]] = {}
+        self._deadlines: dict[Task, float] = {}
+        self._deaths: Counter[str] = Counter()
+        self._alone: set[str] = set()
+        self._gone: set[str] = set()
+        self._token = ""
+        self._renewed = 0.0
+        self._stopping = threading.Event()
+        self._connection: Any = None
+
+    def run(self) -> None:
+        """Dispatch until `stop()` is called. Whatever happens to the database, it goes on when that is back."""
+        while not self._stopping.is_set():
+            try:
+                self._work_on_a_connection()
+            except (UnavailableError, ConflictError) as error:
+                log.info("the dispatcher of %s begins again: %s", self.url, error)
+                self._forget()
+                self._stopping.wait(LOOK_SECONDS)
+
+    def stop(self) -> None:
+        """Let `run` return soon. What runs in the engine goes on."""
+        self._stopping.set()
+        self.engine.wake()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it leads, and nothing is waiting to be run, now or later; failed messages do not count."""
+        return self.leads and not self._tasks and all(item.failed for item in list(self._order.items.values()))
+
+    @property
+    def state(self) -> dict[str, int]:
+        """Numbers of messages by what they do: running, waiting, failed; and what has ended since it began."""
+        items = list(self._order.items.values())
+        failed, running = sum(item.failed for item in items), len(self._order.running)
+        return {
+            "running": running,
+            "waiting": len(items) - failed - running,
+            "failed": failed,
+            "ended": self.ended,
+            "errors": self.failures,
+        }
+
+    # -- a connection's life
+
+    def _work_on_a_connection(self) -> None:
+        self._connection = connect(self.url, transaction_manager=transaction.TransactionManager())
+        stop_watching = watch(self._connection.db(), self.engine.wake)
+        try:
+            while not self._stopping.is_set():
+                if self.leads or self._take_lease():
+                    self._round()
+                    tasks = self.engine.wait(self._patience())
+                else:
+                    tasks = self.engine.wait(LOOK_SECONDS)
+                for task in tasks:
+                    self._take_back(task)
+                self._cancel_late()
+            self._leave()
+        finally:
+            stop_watching()
+            self._connection.transaction_manager.abort()
+            self._connection.close()
+
+    def _patience(self) -> float:
+        """Seconds until the next date, at most until the next look."""
+        soonest = min(
+            [date for date in (self._order.next_date(), *self._deadlines.values()) if date is not None] or [0]
+        )
+        return min(max(soonest - time.time(), 0.0), LOOK_SECONDS) if soonest else LOOK_SECONDS
+
+    def _take_lease(self) -> bool:
+        manager = self._connection.transaction_manager
+        manager.begin()
+        queue = queue_of(self._connection)
+        if queue is None or not queue.lease.is_free:
+            manager.abort()
+            return False
+        self._token = queue.lease.take(self.name, LEASE_SECONDS)
+        try:
+            manager.commit()
+        except ConflictError:  # another one was first
+            manager.abort()
+            return False
+        self.leads, self._renewed = True, time.time()
+        self._order = Order()
+        manager.begin()
+        self._add(queue.board.values())
+        log.info("%s dispatches the activities of %s: %d wait", self.name, self.url, len(self._order))
+        return True
+
+    def _leave(self) -> None:
+        if not self.leads:
+            return
+        manager = self._connection.transaction_manager
+        manager.begin()
+        queue = queue_of(self._connection)
+        try:
+            if queue is not None and queue.lease.token == self._token:
+                queue.lease.give_back()
+            manager.commit()
+        except ConflictError:
+            manager.abort()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Somebody else may lead now: what runs here ends, and the database tells which of it has."""
+        self.leads = False
+        for task in list(self._tasks):
+            task.cancel()
+        self._tasks, self._deadlines, self._gone, self._order = {}, {}, set(), Order()
+
+    # -- a round
+
+    def _round(self) -> None:
+        ended, self._gone = self._gone, set()
+        manager = self._connection.transaction_manager
+        manager.begin()
+        queue = queue_of(self._connection)
+        if queue is None or queue.lease.token != self._token:
+            self._gone = ended
+            raise ConflictError("another dispatcher has taken over")
+        changed = self._take_in(queue)
+        for uid in ended:
+            self._order.ended(uid)
+            self._deaths.pop(uid, None)
+        self._start()
+        for uid in ended:
+            if uid in queue.board:
+                del queue.board[uid]
+                changed = True
+        if time.time() - self._renewed > RENEW_SECONDS:
+            queue.lease.renew(LEASE_SECONDS)
+            self._renewed, changed = time.time(), True
+        if changed:
+            manager.commit()
+        else:
+            manager.abort()
+        self._fail_circles()
+
+    def _take_in(self, queue: ActivityQueue) -> bool:
+        changed = False
+        for inbox in queue.inboxes:
+            if inbox:
+                changed = True
+                for uid, message in inbox.take():
+                    if self._add([message]):
+                        queue.board[uid] = message
+        if queue.requests:
+            changed = True
+            for _, message in queue.requests.take():
+                self._look_again(queue, message)
+        return changed
+
+    def _add(self, some: Iterable[Message]) -> bool:
+        """Take messages in; False when the last one needs no place on the board."""
+        kept = True
+        for message in some:
+            try:
+                state, options = message.state, message.options
+            except POSKeyError:
+                continue
+            kept = state in (PENDING, FAILED)
+            if not kept:
+                self._gone.add(message.uid)
+                continue
+            item = Item(message.uid, message._p_oid, message.path, message.method_id, options, message.not_before)
+            item.failed = state == FAILED
+            if not self._order.add(item):
+                message.stop(SKIPPED)
+                kept = False
+        return kept
+
+    def _look_again(self, queue: ActivityQueue, message: Message) -> None:
+        """A person did something about a message."""
+        if message.state == PENDING:
+            if message.uid not in self._order.items:
+                self._add([message])
+                queue.board[message.uid] = message
+            elif message.uid not in self._order.running:
+                self._order.again(message.uid, message.not_before)
+            return
+        self._gone.add(message.uid)
+        for task, items in list(self._tasks.items()):
+            if any(item.uid == message.uid for item in items) and len(items) == 1:
+                task.cancel()
+        self.engine.wake()
+
+    def _start(self) -> None:
+        room = self.engine.slots * AHEAD - len(self._tasks)
+        if room <= 0:
+            return
+        for group in self._order.start(time.time(), room):
+            several = [[item] for item in group] if any(item.uid in self._alone for item in group) else [group]
+            for items in several:
+                options = items[0].options
+                task = self.engine.start(
+                    work, self.url, [item.oid for item in items], options.group_method_id, self.name
+                )
+                self._tasks[task] = items
+                if options.timeout is not None:
+                    self._deadlines[task] = time.time() + options.timeout
+
+    def _cancel_late(self) -> None:
+        now = time.time()
+        for task, deadline in self._deadlines.items():
+            if now >= deadline:
+                task.cancel()
+
+    def _fail_circles(self) -> None:
+        if self._tasks or self._gone:
+            return
+        for item in self._order.circle():
+            names = ", ".join(sorted({" ".join(key) for key in item.waits_for}))
+            self._died(
+                item, f"it waits for {names}, and what has that waits for it: they would wait for ever", last=True
+            )
+
+    # -- what comes back
+
+    def _take_back(self, task: Task) -> None:
+        items = self._tasks.pop(task, None)
+        late = self._deadlines.pop(task, None)
+        if items is None:
+            return
+        if task.cancelled and late is not None and time.time() >= late:
+            for item in items:
+                self._died(item, f"it took longer than its time-out of {item.options.timeout:g} s", last=False)
+        elif task.cancelled:
+            for item in items:
+                self._order.again(item.uid)
+        elif task.died:
+            self._buried(items)
+        elif task.error is not None:
+            self._broken(items, task.error)
+        else:
+            for item, outcome in zip(items, task.result, strict=True):
+                self._note(item, outcome)
+
+    def _note(self, item: Item, outcome: Outcome) -> None:
+        if outcome.kind == "ended":
+            self.ended += 1
+            self._gone.add(item.uid)
+        else:
+            self.failures += outcome.kind != "conflict"
+            self._order.again(item.uid, outcome.not_before, failed=outcome.kind == "failed")
+
+    def _buried(self, items: list[Item]) -> None:
+        """A worker died with these: they are tried again, those of a group one by one."""
+        for item in items:
+            if len(items) > 1:
+                self._alone.add(item.uid)
+            else:
+                self._deaths[item.uid] += 1
+            if self._deaths[item.uid] >= DEATHS:
+                self._died(
+                    item, f"its worker died {DEATHS} times while running it: killed, or out of memory", last=True
+                )
+            else:
+                self._order.again(item.uid)
+
+    def _broken(self, items: list[Item], error: BaseException) -> None:
+        """The call itself failed, as when the database does not answer: nothing has happened."""
+        log.warning("activities are tried again: %r", error)
+        for item in items:
+            self._order.again(item.uid, time.time() + LOOK_SECONDS)
+
+    def _died(self, item: Item, why: str, *, last: bool) -> None:
+        outcome = note_death(self._connection, item.oid, why, self.name, last=last)
+        self._note(item, outcome)

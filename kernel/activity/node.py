@@ -1,0 +1,74 @@
+"""A node: a process that works on the activities of a database, and dispatches them when nobody else does."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from typing import Any
+
+import click
+
+from wendelin.kernel.activity.dispatcher import Dispatcher
+from wendelin.kernel.activity.engine import Engine
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two looks whether there is anything left.
+_LOOK = 0.5
+
+
+def serve(url: str, engine: Engine, *, name: str = "", idle: float | None = None, stop: threading.Event) -> None:
+    """Dispatch the activities of `url` to `engine` until `stop` is set, or for `idle` seconds nothing was waiting."""
+    dispatcher = Dispatcher(url, engine, name)
+    thread = threading.Thread(target=dispatcher.run, name="wendelin dispatcher", daemon=True)
+    thread.start()
+    busy = time.monotonic()
+    try:
+        while not stop.wait(_LOOK) and thread.is_alive():
+            if not dispatcher.is_idle:
+                busy = time.monotonic()
+            elif idle is not None and time.monotonic() - busy > idle:
+                log.info("nothing was waiting for %g s: the node ends", idle)
+                break
+    finally:
+        dispatcher.stop()
+        thread.join()
+        engine.close()
+
+
+@click.command()
+@click.option("--database", "url", default=None, help="The database; by default $WENDELIN_DB or your own.")
+@click.option("--workers", type=click.IntRange(1), default=None, help="Worker processes; by default one a processor.")
+@click.option("--name", default="", help="The node's name, for activities that want it.")
+@click.option("--scheduler", default="", help="Address of a Dask scheduler whose workers do the work instead.")
+@click.option("--idle", type=float, default=None, help="End when nothing was waiting for so many seconds.")
+def node(url: str | None, workers: int | None, name: str, scheduler: str, idle: float | None) -> None:
+    """Work on the activities of a database. Ctrl-C or SIGTERM ends it; what was running is run again by others."""
+    from wendelin.storage.database.urls import FileURL, parse
+
+    place = parse(url)
+    if isinstance(place, FileURL):
+        raise click.UsageError(
+            f"{place.url} is for one process: workers need a served database, as local://{place.folder}"
+        )
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    serve(place.url if url is None else url, _engine(workers, scheduler), name=name, idle=idle, stop=stop)
+
+
+def _engine(workers: int | None, scheduler: str) -> Any:
+    if scheduler:
+        from wendelin.kernel.activity.cluster import DaskEngine
+
+        return DaskEngine(scheduler)
+    from wendelin.kernel.activity.local import LocalEngine
+
+    return LocalEngine(workers)
+
+
+if __name__ == "__main__":
+    node()
