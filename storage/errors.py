@@ -15,11 +15,14 @@
     │   ├── OptionError (ValueError)
     │   ├── ActivityError (RuntimeError)
     │   ├── MissingObjectError (LookupError)
+    │   ├── UnsendableError (TypeError)
+    │   ├── EngineClosedError (RuntimeError)
     │   ├── SourceError (ValueError)
     │   └── NameTakenError (FileExistsError)
     ├── UnavailableError (ConnectionError) ─ wait, or start something, then call again
     │   ├── ServerGoneError
     │   ├── DatabaseLockedError
+    │   ├── WorkerLostError
     │   └── ImportInterruptedError
     └── ResourceError (OSError) ─ free or allow something, then call again
         ├── StorageFullError
@@ -87,6 +90,14 @@ class MissingObjectError(UsageError, LookupError):
     """The object of an activity does not exist any more."""
 
 
+class UnsendableError(UsageError, TypeError):
+    """A call, its arguments, its result or what it raised cannot be sent between processes."""
+
+
+class EngineClosedError(UsageError, RuntimeError):
+    """An engine that was closed, or that another process made, was given a call."""
+
+
 class SourceError(UsageError, ValueError):
     """A database to import from cannot be read."""
 
@@ -105,6 +116,10 @@ class ServerGoneError(UnavailableError):
 
 class DatabaseLockedError(UnavailableError):
     """Another process holds the database's files."""
+
+
+class WorkerLostError(UnavailableError):
+    """A worker process ended while it had a call, which may have had effects; or workers do not start."""
 
 
 class ImportInterruptedError(UnavailableError):
