@@ -26,7 +26,6 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from types import TracebackType
 from typing import Any, Self
 
 from wendelin.kernel.activity import wire
@@ -81,9 +80,7 @@ class LocalEngine:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *details: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -356,9 +353,7 @@ class Pool:
         self._early_ends += 1
         self._not_before = time.monotonic() + min(2.0, 0.05 * 2**self._early_ends)
         if self._early_ends >= ATTEMPTS and not end.startswith("killed"):
-            self._give_up(
-                f"{ATTEMPTS} worker processes in a row ended before they were ready ({end}); see their output"
-            )
+            self._give_up(f"{ATTEMPTS} workers in a row ended before they were ready ({end}); see their output")
 
     def _give_up(self, why: str) -> None:
         """No workers: calls that wait would wait for ever."""

@@ -140,7 +140,7 @@ def receive(source: socket.socket, flags: int = 0) -> tuple[bytes, int, Content]
 
 
 def pack(value: Any) -> Packet:
-    """Pickle a value; raises whatever that raises. What lies beside is not copied yet: send it at once, or `keep` it."""
+    """Pickle a value; raises whatever that raises. Large buffers are not copied yet: send it at once, or `keep` it."""
     if type(value) in _PLAIN:
         data = pickle.dumps(value, 5)
         return Packet(data, []) if len(data) <= INSIDE else Packet(b"", [data])
@@ -214,8 +214,8 @@ def answer(content: Content) -> tuple[bytes, Packet]:
         return FAILED, _failure(error)
     except Exception as error:  # noqa: BLE001 - handed to whoever started the call
         refused = UnsendableError(
-            f"{name_of(call)} returned a {type(value).__name__} that cannot be sent to another process: {_told(error)}. "
-            "Return plain data, or store it in the database and return its name"
+            f"{name_of(call)} returned a {type(value).__name__} that cannot be sent to another process: {_told(error)}"
+            ". Return plain data, or store it in the database and return its name"
         )
         refused.__cause__ = error
         return FAILED, _failure(refused)

@@ -95,7 +95,7 @@ class Worker:
         return found
 
     def answer(self) -> tuple[bytes, int, wire.Content] | None:
-        """The next answer; None when the process has closed its socket. Raises BlockingIOError when there is none yet."""
+        """The next answer; None when the process is gone. Raises BlockingIOError when there is none yet."""
         return wire.receive(self.answers)
 
     def kill(self) -> None:
