@@ -38,6 +38,7 @@ class Connection(ZODB.Connection.Connection):
         self.arrays = ArrayOwner(self)
         self.saving = False  # within a savepoint
         self._in_commit = False
+        self._begun: Any = None  # what the storage was told to commit, until it is told to finish it or give it up
 
     def open(self, *args: Any, **options: Any) -> None:
         """Called by the database when the connection leaves its pool."""
@@ -80,14 +81,32 @@ class Connection(ZODB.Connection.Connection):
     def afterCompletion(self, transaction: Any) -> None:
         """Behind a commit or abort: views show what is stored now."""
         with uninterrupted():
+            begun, self._begun = self._begun, None
+            if begun is not None:  # Ctrl-C kept the transaction from giving it up: others would wait for ever
+                self._normal_storage.tpc_abort(begun)
             self.arrays.after_completion(transaction)
             if not self.arrays.forked:
                 super().afterCompletion(transaction)
+
+    def tpc_begin(self, transaction: Any) -> None:
+        """Begin to commit. Ctrl-C waits: a storage that has taken its lock and not noted for whom would keep it."""
+        with uninterrupted():
+            try:
+                super().tpc_begin(transaction)
+            finally:
+                self._begun = transaction.data(self)
+
+    def tpc_abort(self, transaction: Any) -> None:
+        """Give up a commit. Ctrl-C waits, for the same reason."""
+        with uninterrupted():
+            super().tpc_abort(transaction)
+            self._begun = None
 
     def tpc_finish(self, transaction: Any) -> None:
         """Make the commit final. Ctrl-C waits: a storage that it stopped here would close itself for good."""
         with uninterrupted():
             super().tpc_finish(transaction)
+            self._begun = None
 
     def _store_objects(self, writer: Any, transaction: Any) -> None:
         """Store an object with the new ones it refers to; if that fails, disown those that were not stored.
