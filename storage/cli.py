@@ -19,6 +19,7 @@ from typing import Any
 import click
 
 import wendelin
+from wendelin.storage.activities.command import activity
 from wendelin.storage.errors import UsageError, WendelinError
 
 COMMANDS = "wendelin.commands"
@@ -82,6 +83,9 @@ def explained(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.version_option(wendelin.__version__, prog_name="wendelin")
 def main() -> None:
     """Wendelin: transactional out-of-core arrays, notebooks whose cells are transactions, dashboards."""
+
+
+main.add_command(activity)
 
 
 @main.group()

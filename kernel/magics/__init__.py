@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from wendelin.kernel.session import Session
 
 #: The subcommands, in the order of the help; each is a module of this folder with its `COMMAND`.
-SUBCOMMANDS = ("status", "ls", "tree", "info", "new", "open", "begin", "commit", "abort", "cells", "help")
+SUBCOMMANDS = ("status", "ls", "tree", "info", "new", "open", "begin", "commit", "abort", "activities", "cells", "help")
 
 
 @cache

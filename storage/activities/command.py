@@ -1,0 +1,147 @@
+"""The command `wendelin activity`: look at activities, and help those that failed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from wendelin.storage.activities.message import Message
+    from wendelin.storage.activities.queue import ActivityQueue
+
+_DATABASE = click.option("--db", "url", metavar="URL", help="The database; by default $WENDELIN_DB or your own.")
+
+
+@click.group()
+def activity() -> None:
+    """Activities: calls that transactions left for workers."""
+
+
+@activity.command("list")
+@_DATABASE
+@click.option("--failed", is_flag=True, help="Only those that failed.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for programs.")
+def list_(url: str | None, failed: bool, as_json: bool) -> None:
+    """List the activities that have not ended, and those that failed."""
+    with _queue(url, write=False) as queue:
+        found = 0
+        for message in queue or ():
+            if failed and message.state != "failed":
+                continue
+            found += 1
+            row = summary(message)
+            line = "{uid:.8}  {state:<8} {tries:>3}  {user:<10.10} {what}"
+            click.echo(json.dumps(row) if as_json else line.format(**row))
+        if not found and not as_json:
+            click.echo("no activity is waiting" + (" or has failed" if not failed else ", and none has failed"))
+
+
+@activity.command()
+@click.argument("uid")
+@_DATABASE
+def show(uid: str, url: str | None) -> None:
+    """Show all about the activity whose number begins with UID, its last traceback too."""
+    with _queue(url, write=False) as queue:
+        message = _found(queue, uid)
+        for name, value in summary(message).items():
+            click.echo(f"{name:<10}{value}")
+        for name, value in message.settings.items():
+            click.echo(f"{name:<10}{value}")
+        if message.error:
+            click.echo(f"\n{message.error}")
+
+
+@activity.command()
+@click.argument("uid", nargs=-1, required=True)
+@_DATABASE
+def retry(uid: tuple[str, ...], url: str | None) -> None:
+    """Run activities again, now."""
+    _each(url, uid, "retry", "is run again")
+
+
+@activity.command()
+@click.argument("uid", nargs=-1, required=True)
+@_DATABASE
+def cancel(uid: tuple[str, ...], url: str | None) -> None:
+    """Let activities never run; those that wait for them go on."""
+    _each(url, uid, "cancel", "will not run")
+
+
+@activity.command()
+@click.argument("uid", nargs=-1, required=True)
+@_DATABASE
+def skip(uid: tuple[str, ...], url: str | None) -> None:
+    """Go on as if failed activities had done their work."""
+    _each(url, uid, "skip", "is skipped")
+
+
+@activity.command()
+@_DATABASE
+@click.option("--failed", is_flag=True, help="Only those that failed.")
+@click.confirmation_option(prompt="Delete activities that were not run?")
+def purge(url: str | None, failed: bool) -> None:
+    """Delete all activities."""
+    count = 0
+    with _queue(url) as queue:
+        for message in list(queue or ()):
+            if queue is not None and (not failed or message.state == "failed"):
+                queue.cancel(message)
+                count += 1
+    click.echo(f"{count} activities deleted")
+
+
+def summary(message: Message) -> dict[str, Any]:
+    """What a table shows of a message."""
+    return {
+        "uid": message.uid,
+        "state": message.state,
+        "tries": message.tries,
+        "user": message.user,
+        "what": f"{message.path}.{message.method_id}" if message.path else message.method_id,
+        "tag": message.options.tag,
+        "created": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(message.created)),
+        "error": message.error.strip().rpartition("\n")[2],
+    }
+
+
+def _each(url: str | None, uids: tuple[str, ...], action: str, told: str) -> None:
+    with _queue(url) as queue:
+        for uid in uids:
+            message = _found(queue, uid)
+            getattr(queue, action)(message)
+            click.echo(f"{message.uid[:8]} {told}")
+
+
+def _found(queue: ActivityQueue | None, uid: str) -> Message:
+    try:
+        if queue is None:
+            raise KeyError(f"{uid!r} names no activity: nothing was ever activated in this database")
+        return queue.find(uid)
+    except KeyError as error:
+        raise click.ClickException(f"{error.args[0]}; see: wendelin activity list") from None
+
+
+@contextlib.contextmanager
+def _queue(url: str | None, *, write: bool = True) -> Iterator[ActivityQueue | None]:
+    """The queue, in a transaction that is committed at the end."""
+    import transaction
+
+    import wendelin
+    from wendelin.storage.activities.queue import queue_of
+    from wendelin.storage.errors import WendelinError
+
+    manager = transaction.TransactionManager()
+    try:
+        connection = wendelin.connect(url, transaction_manager=manager, read_only=not write)
+    except WendelinError as error:
+        raise click.ClickException(str(error)) from error
+    try:
+        with manager:
+            yield queue_of(connection)
+    finally:
+        connection.close()
