@@ -74,9 +74,9 @@ __all__ = [
 
 
 def _joblib_backend(**options: Any) -> Any:
-    from wendelin.kernel.parallel import backend
+    from wendelin.kernel.parallel import make_backend
 
-    return backend(**options)
+    return make_backend(**options)
 
 
 def _offer_joblib_backend() -> None:

@@ -1,0 +1,47 @@
+"""The joblib backend "wendelin": `with joblib.parallel_config(backend="wendelin")`.
+
+| module | what it knows |
+|---|---|
+| `backend` | joblib's side: one object a `parallel_config` |
+| `calls` | one `Parallel` call: its batches, what happens when a worker dies |
+| `pool` | an engine, the thread that hears from it, and the engine of this process |
+| `pickling` | what travels: references to persistent arrays, files of large ones, the rest by value |
+| `files` | large arrays of a call, once on this node, in files without names |
+| `work` | the other side: what a worker does with a batch |
+| `kept`, `keys` | finished batches in the database (`durable=True`), and what they are found by |
+| `progress` | the bar |
+
+joblib asks nobody for backends that it does not know, and no import hook is installed: the backend is registered when
+`wendelin` is imported after joblib (so by sorted imports), else at the first use of a name of `wendelin`, such as
+`wendelin.connect`, or by `wendelin.kernel.parallel.register()`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+NAME = "wendelin"
+
+
+def register() -> None:
+    """Let joblib know the backend, importing joblib; to call it again changes nothing."""
+    from joblib.parallel import register_parallel_backend
+
+    register_parallel_backend(NAME, make_backend)
+
+
+def make_backend(**options: Any) -> Any:
+    """What joblib calls: a `WendelinBackend`, whose module is imported at its first use."""
+    from wendelin.kernel.parallel.backend import WendelinBackend
+
+    return WendelinBackend(**options)
+
+
+def close() -> None:
+    """End the workers of this process's own engine; what runs is cancelled. The next call starts new ones."""
+    from wendelin.kernel.parallel import pool
+
+    pool.close()
+
+
+__all__ = ["NAME", "close", "make_backend", "register"]
