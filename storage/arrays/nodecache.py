@@ -68,6 +68,7 @@ class NodeCache:
         self._shelf = Shelf(folder)
         with self._shelf.lock_file() as lock, self._shelf.books(lock) as books:
             held = books.bytes
+            self._shelf.remove_leftovers()
         self._shelf.limit = _chosen_limit(folder, held) if limit is None else limit
 
     @property

@@ -179,6 +179,13 @@ class Shelf:
                         found.append((state.st_mtime_ns, entry.name, state.st_size))
         return found
 
+    def remove_leftovers(self) -> None:
+        """Remove what killed processes did not finish; hold the books."""
+        with os.scandir(self.folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(_PART):
+                    _unlink_leftover(entry.path)
+
     def _evict(self, books: Books, keep: str) -> None:
         """Unlink the least recently used until the limit is kept; then as many as a sixteenth of it holds.
 

@@ -25,6 +25,7 @@ from ZEO.asyncio.client import ClientThread
 from ZEO.ClientStorage import ClientStorage
 from ZEO.Exceptions import ClientDisconnected, ServerException
 
+from wendelin.storage.database.blobcache import remove_unfinished
 from wendelin.storage.database.durable import BlobFolder
 from wendelin.storage.database.refusals import translated
 from wendelin.storage.database.urls import ZeoURL
@@ -102,6 +103,11 @@ class ZeoStorage(ClientStorage):
     def storeBlob(self, *arguments: Any) -> Any:
         with translated(Path(self.fshelper.base_dir)):
             return super().storeBlob(*arguments)
+
+    def receiveBlobStart(self, oid: bytes, serial: bytes) -> None:
+        """A download begins. ZEO would append it to what a killed process left of one."""
+        remove_unfinished(self.fshelper.getBlobFilename(oid, serial))
+        super().receiveBlobStart(oid, serial)
 
     def _check_trans(self, trans: Any, meth: str) -> Any:
         with self.explained(meth):

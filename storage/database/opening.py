@@ -9,6 +9,7 @@ from typing import Any
 from ZODB.utils import z64
 
 from wendelin.storage.database import ondemand, paths
+from wendelin.storage.database.blobcache import take_over
 from wendelin.storage.database.client import ServerGone, ZeoStorage
 from wendelin.storage.database.connection import DB, Connection
 from wendelin.storage.database.files import open_folder
@@ -100,5 +101,5 @@ def _zeo(url: ZeoURL, read_only: bool) -> ZeoStorage:
 
     blobs = url.blob_dir or paths.private_folder(paths.cache_folder(url.url)) / "blobs"
     if not url.shared:
-        paths.private_folder(blobs)
+        take_over(paths.private_folder(blobs))
     return ZeoStorage(url, blobs, read_only=read_only, shown=url.url, advice=advice)

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 from wendelin.storage.database import paths
+from wendelin.storage.database.blobcache import take_over
 from wendelin.storage.database.refusals import translated
 from wendelin.storage.database.urls import PostgresqlURL, SqliteURL, without_password
 from wendelin.storage.errors import MissingPackageError, ServerGoneError, UnavailableError
@@ -38,6 +39,8 @@ def _postgresql(url: PostgresqlURL, read_only: bool) -> Any:
     driver = _needed("psycopg2", url)
     adapter = _needed("relstorage.adapters.postgresql.adapter", url).PostgreSQLAdapter
     blobs = url.blob_dir or paths.private_folder(paths.cache_folder(url.url)) / "blobs"
+    if not url.shared:
+        take_over(paths.private_folder(blobs))
     # Who waits for a stopped client has to wait longer than that client may hold its locks.
     wait = {"commit_lock_timeout": 2 * url.transaction_timeout, "driver": "psycopg2"}
     options = _options(url, read_only, blob_dir=str(blobs), shared_blob_dir=url.shared, **wait)

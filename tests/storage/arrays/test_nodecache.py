@@ -710,6 +710,19 @@ def test_a_fetcher_killed_in_the_middle_blocks_nobody_and_leaves_nothing(folder)
     assert names(folder) == {"a"}
 
 
+def test_what_a_killed_fetcher_left_is_removed_when_the_cache_is_opened_and_what_a_living_one_writes_is_not(folder):
+    with children(2) as (first, second):
+        for child, key in ((first, "a"), (second, "b")):
+            child.do(setup(folder))
+            child.send(f"cache.opened('{key}', 12288, hangs)")
+        wait_until(lambda: logged(folder) == ["half", "half"], "both fetches to begin")
+        first.kill_group()
+        assert names(folder) == {"a.part", "b.part"}
+        NodeCache(folder, LARGE)
+        assert names(folder) == {"b.part"}
+        second.kill_group()
+
+
 def test_the_forked_child_of_a_killed_fetcher_blocks_nobody(folder):
     """A fork shares its parent's descriptors, and with them would keep its locks."""
     fork = """
@@ -824,6 +837,18 @@ def test_a_restarted_machine_begins_anew(folder, monkeypatch):
     put(cache, "a")
     stats = NodeCache(folder, LARGE).stats()
     assert (stats.files, stats.bytes, stats.misses) == (1, SIZE, 1)
+
+
+def test_zeros_that_a_power_failure_left_are_fetched_anew_and_a_short_file_at_any_time(folder, monkeypatch):
+    put(NodeCache(folder, LARGE), "a", "b", "c")
+    (folder / "a").write_bytes(bytes(SIZE))
+    (folder / "b").write_bytes(content("b")[:100])
+    cache = NodeCache(folder, LARGE)
+    assert read(cache.opened("b", SIZE, writes("b"))) == content("b")
+    monkeypatch.setattr(shelf, "boot_id", lambda: b"the next start of this machine".ljust(36))
+    cache = NodeCache(folder, LARGE)
+    for key in "abc":
+        assert read(cache.opened(key, SIZE, writes(key))) == content(key)
 
 
 def test_a_process_killed_between_counting_and_renaming_counts_too_much_not_too_little(folder, monkeypatch):
