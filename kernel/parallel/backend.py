@@ -125,6 +125,8 @@ class WendelinBackend(AutoBatchingMixin, ParallelBackendBase):
     def _call(self, callback: Any) -> Call:
         parallel, number = callback.parallel, callback.parallel_call_id
         if number not in self._calls:
+            if parallel._aborting or not parallel._running:  # an answer came while the call was being given up
+                raise RuntimeError("this Parallel call has ended")
             self._calls[number] = self._new_call(parallel)
         return self._calls[number]
 
