@@ -5,6 +5,6 @@
 | `engine` | the contract of engines |
 | `local` | worker processes of this machine |
 | `workers`, `worker_process`, `wire` | one of them, seen by its owner and by itself; what goes between |
-| `cluster` | `dask.distributed` |
+| `cluster`, `link` | `dask.distributed`; the connection to its scheduler |
 | `dispatcher`, `node`, `embedded`, `work` | who is elected and what is started, where it runs |
 """

@@ -117,7 +117,7 @@ class Pool:
         task = LocalTask(self, wire.name_of(call), next(self._numbers))
         path = list(sys.path)
         try:
-            task.packet = wire.pack_call(call, args, None if self._path in (None, path) else path)
+            task.packet = wire.pack_call(call, args, None if self._path in (None, path) else path).keep()
         except (WendelinError, OSError, MemoryError) as error:
             task.end(error)
             self.ended.add(task)

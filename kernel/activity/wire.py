@@ -177,14 +177,14 @@ def _set_path(path: list[str]) -> None:
     sys.path[:] = path
 
 
-def pack_call(call: Callable[..., Any], args: tuple[Any, ...], path: list[str] | None) -> Packet:
-    """A call, ready to be kept and sent. `path`: `sys.path` for it, None for that of the worker.
+def pack_call(call: Callable[..., Any], args: tuple[Any, ...], path: list[str] | None = None) -> Packet:
+    """A call, to be kept or turned into bytes. `path`: `sys.path` for it, None for that of the worker.
 
     Raises a `WendelinError` of a persistent array that cannot be sent by reference, `UnsendableError` for anything else
     that cannot be pickled.
     """
     try:
-        return pack((None if path is None else _SysPath(path), call, args)).keep()
+        return pack((None if path is None else _SysPath(path), call, args))
     except WendelinError:
         raise
     except Exception as error:
@@ -219,6 +219,12 @@ def answer(content: Content) -> tuple[bytes, Packet]:
         )
         refused.__cause__ = error
         return FAILED, _failure(refused)
+
+
+def answer_bytes(data: bytes) -> tuple[bytes, bytes]:
+    """As `answer`, where another transport carries bytes."""
+    kind, packet = answer(Content.of(data))
+    return kind, packet.to_bytes()
 
 
 def _failure(error: BaseException) -> Packet:

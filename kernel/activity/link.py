@@ -1,0 +1,363 @@
+"""The connection of an engine to a Dask scheduler: a thread with an event loop, and a client that is renewed when lost.
+
+Dask repeats by itself what a dead worker had, results included. An engine must not, so each call is bound to one
+worker: when that is gone, Dask has nowhere to run it again, and it is `died`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import threading
+import uuid
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
+from typing import Any
+
+from distributed import Client, KilledWorker
+from distributed.comm.core import CommClosedError
+
+from wendelin.kernel.activity import wire
+from wendelin.kernel.activity.engine import Ended, NodeStatus, Task
+from wendelin.storage.errors import EngineClosedError, ServerGoneError, WendelinError, WorkerLostError
+
+log = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 10.0
+"""How long the first scheduler is waited for; later ones without end."""
+LOOK_SECONDS = 1.0
+"""Workers come and go by events; this often they are looked for as well."""
+STATUS_SECONDS = 0.1
+"""How often the connection to the scheduler is looked at."""
+SEND_SECONDS = 0.001
+"""Messages to the scheduler that fall into such a time are sent as one."""
+SCATTERED = 256 * 1024
+"""Bytes from which a call goes to its worker as data, not inside Dask's task."""
+
+_LOST = (CancelledError, CommClosedError, KilledWorker, OSError)
+
+
+class DaskTask(Task):
+    """A call of a Dask engine."""
+
+    def __init__(self, link: Link, name: str) -> None:
+        super().__init__(name)
+        self.data = b""
+        self.at: Node | None = None
+        self.job: asyncio.Task[None] | None = None
+        self._link = link
+
+    def cancel(self) -> None:
+        """See `DaskEngine`."""
+        self._link.soon(self._link.cancel, self)
+
+
+class Node:
+    """One worker: its threads, what it runs, and what it did."""
+
+    def __init__(self, address: str, info: dict[str, Any]) -> None:
+        self.address = address
+        name = info.get("name")
+        self.name = address if name in (None, "") else str(name)
+        self.has_nanny = bool(info.get("nanny"))
+        self.tasks: set[DaskTask] = set()
+        self.is_condemned = self.is_gone = False
+        self.done = self.failed = 0
+        self.pid: int | None = None
+        self.renew(info)
+
+    def renew(self, info: dict[str, Any]) -> None:
+        """What the scheduler says of it now."""
+        self.slots = int(info["nthreads"])
+        self.accepts = info.get("status", "running") == "running"
+
+    @property
+    def room(self) -> int:
+        """How many calls more its threads take; far below zero when it takes none."""
+        return self.slots - len(self.tasks) if self.accepts and not self.is_condemned else -(2**30)
+
+    def status(self) -> NodeStatus:
+        """As `Engine.nodes` gives it."""
+        pids = () if self.pid is None else (self.pid,)
+        busy = min(self.slots, len(self.tasks))
+        return NodeStatus(self.name, self.slots, busy, self.done, self.failed, pids)
+
+
+class Link:
+    """What an engine is made of: a thread with an event loop. Does not know it, so that a forgotten one is closed."""
+
+    def __init__(self, address: str, security: Any, ahead: int) -> None:
+        self.ended = Ended()
+        self._ahead = ahead
+        self.connected: Future[None] = Future()
+        self.nodes: dict[str, Node] = {}
+        self._address, self._security = address, security
+        self._owner = os.getpid()
+        self._lock = threading.Lock()
+        self._is_closed = False
+        # All below only in the thread.
+        self._pending: deque[DaskTask] = deque()
+        self._client: Any = None
+        self._background: set[asyncio.Task[None]] = set()
+        self._news = asyncio.Event()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._serve, name="wendelin-dask", daemon=True)
+        self._thread.start()
+
+    # -- from any thread
+
+    def start(self, call: Callable[..., Any], args: tuple[Any, ...]) -> Task:
+        if self._owner != os.getpid() or self._is_closed:
+            raise EngineClosedError(
+                f"this engine of {self._address} was closed, or belongs to the process {self._owner} and this one is "
+                f"{os.getpid()}: make a new one, DaskEngine({self._address!r})"
+            )
+        task = DaskTask(self, wire.name_of(call))
+        try:
+            task.data = wire.pack_call(call, args).to_bytes()
+        except (WendelinError, OSError, MemoryError) as error:
+            task.end(error)
+            self.ended.add(task)
+            return task
+        self.soon(self._add, task)
+        return task
+
+    def soon(self, call: Callable[..., object], *args: Any) -> None:
+        """Call something in the thread; nothing when it has ended."""
+        with self._lock:
+            if not self._loop.is_closed() and self._owner == os.getpid():
+                self._loop.call_soon_threadsafe(call, *args)
+
+    def close(self) -> None:
+        if self._owner != os.getpid():
+            return
+        self._is_closed = True
+        self.soon(self._news.set)
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    # -- the thread
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._live())
+        except BaseException as error:
+            log.exception("the thread of a Dask engine failed: its calls are lost")
+            if not self.connected.done():
+                self.connected.set_exception(error)
+        finally:
+            self._is_closed = True
+            left = asyncio.all_tasks(self._loop)
+            for job in left:
+                job.cancel()
+            self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+            # Calls that `start` is handing over come with the next turn of the loop.
+            with self._lock:
+                self._loop.run_until_complete(asyncio.sleep(0))
+                self._loop.close()
+            for task in self._pending:
+                self._end(task)
+            self.ended.wake()
+
+    async def _live(self) -> None:
+        while not self._is_closed:
+            self._client = await self._connect()
+            if self._client is not None:
+                try:
+                    await self._attend()
+                finally:
+                    await self._leave()
+
+    async def _connect(self) -> Any:
+        """A client; None after a failure, which the first caller is told."""
+        connect: Any = Client  # has no annotations
+        try:
+            client = await connect(
+                self._address,
+                asynchronous=True,
+                set_as_default=False,
+                timeout=CONNECT_SECONDS,
+                security=self._security,
+                name="wendelin",
+            )
+        except Exception as error:  # noqa: BLE001 - whatever keeps it from connecting
+            if not self.connected.done():
+                refused = ServerGoneError(
+                    f"no Dask scheduler answers at {self._address} ({type(error).__name__}: {error}): start one, "
+                    "dask scheduler, or check address and certificates"
+                )
+                refused.__cause__ = error
+                self.connected.set_exception(refused)
+                self._is_closed = True
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), STATUS_SECONDS)
+            return None
+        return client
+
+    async def _attend(self) -> None:
+        """Keep the nodes as the scheduler sees them, until it is lost or the engine is closed."""
+        # Dask's client sends each 10 ms: with one message for a call and one for its end that would be its rate.
+        self._client.scheduler_comm.interval = SEND_SECONDS
+        self._client.subscribe_topic("all", self._hear)
+        await self._look()
+        if not self.connected.done():
+            self.connected.set_result(None)
+        looked = self._loop.time()
+        while not self._is_closed and self._client.status == "running":
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), STATUS_SECONDS)
+            if self._news.is_set() or self._loop.time() - looked > LOOK_SECONDS:
+                self._news.clear()
+                looked = self._loop.time()
+                await self._look()
+
+    async def _look(self) -> None:
+        try:
+            found = (await asyncio.wait_for(self._client.scheduler.identity(), CONNECT_SECONDS))["workers"]
+        except (OSError, TimeoutError, CommClosedError):
+            return  # the client's status tells whether the scheduler is lost
+        for address in [address for address in self.nodes if address not in found]:
+            self._drop(address)
+        for address, info in found.items():
+            if address in self.nodes:
+                self.nodes[address].renew(info)
+            else:
+                self.nodes[address] = Node(address, info)
+                self._in_background(self._learn_pid(self.nodes[address]))
+        self._assign()
+
+    def _hear(self, event: Any) -> None:
+        message = event[1]
+        if message.get("action") == "remove-worker":
+            self._drop(message.get("worker"))
+        elif message.get("action") == "add-worker":
+            self._news.set()
+
+    async def _leave(self) -> None:
+        """The scheduler is lost, and all that it had; or the engine is closed."""
+        for address in list(self.nodes):
+            self._drop(address)
+        client, self._client = self._client, None
+        client.unsubscribe_topic("all")
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(client.close(), CONNECT_SECONDS)
+
+    def _drop(self, address: str) -> None:
+        node = self.nodes.pop(address, None)
+        if node is not None:
+            node.is_gone = True
+            for task in node.tasks:
+                assert task.job is not None
+                task.job.cancel()
+
+    async def _learn_pid(self, node: Node) -> None:
+        with contextlib.suppress(*_LOST):
+            node.pid = (await self._client.run(os.getpid, workers=[node.address])).get(node.address)
+
+    def _in_background(self, what: Any) -> None:
+        job = self._loop.create_task(what)
+        self._background.add(job)
+        job.add_done_callback(self._background.discard)
+
+    # -- calls
+
+    def _add(self, task: DaskTask) -> None:
+        self._pending.append(task)
+        self._assign()
+
+    def _assign(self) -> None:
+        """Give calls that wait to the workers that have most room."""
+        while self._pending and self._client is not None and not self._is_closed:
+            node = max(self.nodes.values(), key=lambda node: node.room, default=None)
+            if node is None or node.room + self._ahead < 1:
+                return
+            task = self._pending.popleft()
+            if not task.ended:
+                task.at, task.node = node, node.name
+                node.tasks.add(task)
+                task.job = self._loop.create_task(self._run(task, node))
+
+    async def _run(self, task: DaskTask, node: Node) -> None:
+        try:
+            kind, data = await self._ask(task, node)
+        except asyncio.CancelledError:
+            self._lost(task, node, "its worker was lost")
+        except _LOST as error:
+            self._lost(task, node, f"{type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001 - such as a worker without this package
+            node.failed += 1
+            self._end(task, error)
+        else:
+            node.done += kind == wire.DONE
+            node.failed += kind != wire.DONE
+            if not task.ended:
+                task.answered(lambda: wire.outcome(kind, wire.Content.of(data)), node.name)
+                self.ended.add(task)
+        finally:
+            task.data, task.at = b"", None
+            node.tasks.discard(task)
+            self._assign()
+
+    async def _ask(self, task: DaskTask, node: Node) -> tuple[bytes, bytes]:
+        bound = {"workers": [node.address], "allow_other_workers": False}
+        data: Any = task.data
+        if len(data) > SCATTERED:
+            (data,) = await self._client.scatter([data], workers=[node.address], hash=False)
+        key = f"{task.name}-{uuid.uuid4().hex}"
+        future = self._client.submit(wire.answer_bytes, data, key=key, pure=False, retries=0, **bound)
+        del data
+        try:
+            kind, answer = await future
+            return kind, answer
+        finally:
+            future.release()
+
+    def _lost(self, task: DaskTask, node: Node, why: str) -> None:
+        if task.ended:
+            return
+        if self._is_closed or node.is_condemned:
+            self._end(task)
+            return
+        node.failed += 1
+        error = WorkerLostError(
+            f"{task.name} was lost on the worker {node.name} at {node.address} ({why}); it may have had effects. If "
+            "nobody ended worker or scheduler, look into their logs"
+        )
+        task.end(error, died=True)
+        self.ended.add(task)
+
+    def _end(self, task: DaskTask, error: BaseException | None = None) -> None:
+        if not task.ended:
+            task.end(error)
+            self.ended.add(task)
+
+    def cancel(self, task: DaskTask) -> None:
+        """In the thread: end a task, by killing its worker where that harms no other call."""
+        node = task.at
+        if task.ended or (node is not None and node.is_condemned):
+            return
+        if node is None or not node.has_nanny or node.slots > 1:
+            self._end(task)
+        else:
+            node.is_condemned = True
+            self._in_background(self._kill(node))
+
+    async def _kill(self, node: Node) -> None:
+        """Kill a worker's process; its nanny starts another one."""
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(
+                self._client.run(_kill_this, workers=[node.address], on_error="ignore"), LOOK_SECONDS
+            )
+        if not node.is_gone and self._client is not None:
+            with contextlib.suppress(Exception):
+                await self._client.restart_workers([node.address], raise_for_error=False)
+
+
+def _kill_this() -> None:
+    """Run in a worker."""
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,79 @@
+"""Engines for tests. Calls that kill workers have an engine, and a cluster, of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.house.repository import ROOT
+from wendelin.kernel.activity.cluster import DaskEngine
+from wendelin.kernel.activity.engine import Engine
+from wendelin.kernel.activity.local import LocalEngine
+
+KINDS = ["local", pytest.param("dask", marks=pytest.mark.slow)]
+
+
+# In a process of its own: Dask leaves sockets open when its workers are killed, and here that would be an error.
+_CLUSTER = """
+import sys
+from distributed import LocalCluster
+if __name__ == "__main__":
+    place = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1"}
+    with LocalCluster(**place) as cluster:
+        print(cluster.scheduler_address, flush=True)
+        sys.stdin.read()
+"""
+
+
+@contextmanager
+def local_cluster() -> Iterator[str]:
+    """The address of a Dask LocalCluster of two processes with one thread each, on loopback."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", _CLUSTER], stdin=pipe, stdout=pipe, text=True, cwd=ROOT) as process:
+        assert process.stdin
+        assert process.stdout
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.stdin.close()
+
+
+@contextmanager
+def engine_of(address: str | None) -> Iterator[Engine]:
+    engine: Engine = LocalEngine(2) if address is None else DaskEngine(address)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def shared(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """A cluster's address for all tests of a module; None for engines that need none."""
+    if request.param == "local":
+        yield None
+    else:
+        with local_cluster() as address:
+            yield address
+
+
+@pytest.fixture
+def engine(shared: str | None) -> Iterator[Engine]:
+    """An engine whose processes stay alive."""
+    with engine_of(shared) as found:
+        yield found
+
+
+@pytest.fixture(params=KINDS)
+def mortal(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """An engine whose processes may be killed."""
+    if request.param == "local":
+        with engine_of(None) as found:
+            yield found
+    else:
+        with local_cluster() as address, engine_of(address) as found:
+            yield found
