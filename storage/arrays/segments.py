@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import tempfile
 import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -27,6 +26,7 @@ from ZODB.blob import Blob
 from wendelin.storage.arrays.addresses import Reservation
 from wendelin.storage.arrays.extents import new_segment_number
 from wendelin.storage.arrays.forms import Form
+from wendelin.storage.arrays.leftovers import OwnedPath, new_file
 from wendelin.storage.arrays.pages import CHUNK, PART, Chunks, Pages, Parts
 from wendelin.storage.arrays.patches import Patched, applied
 from wendelin.storage.arrays.runs import PAGE, Interval, Run
@@ -365,10 +365,10 @@ def _unlink(path: str, pid: int | None = None) -> None:
         Path(path).unlink()
 
 
-def _new_file(folder: str) -> tuple[int, str]:
+def _new_file(folder: str) -> tuple[int, OwnedPath]:
     """A new file in `folder`, open. Raises `StorageFullError` where there is no room for a name."""
     with _room_for([], folder):
-        return tempfile.mkstemp(prefix="segment-", dir=folder)
+        return new_file(folder)
 
 
 @contextlib.contextmanager

@@ -45,6 +45,8 @@ class DurableFileStorage(FileStorage):
         self._directories = Directories(Path(blob_dir).absolute())
         self._doubtful: list[tuple[bytes, bytes]] = []
         super().__init__(path, blob_dir=blob_dir, **options)
+        if not self.isReadOnly():
+            remove_uploads(Path(blob_dir))
         if is_new and not self.isReadOnly():
             sync_new_folder(Path(path).absolute().parent)
             sync_blob_folder(Path(blob_dir))
@@ -163,6 +165,12 @@ def take_up_pack(path: Path) -> None:
             old.rename(path)
     finally:
         lock.close()
+
+
+def remove_uploads(blob_dir: Path) -> None:
+    """Remove what clients were sending to a ZEO server that was killed; it is this process now that has the files."""
+    for path in (blob_dir / "tmp").glob("tmp????????"):  # as `tempfile.mkstemp` names them, and nobody else here
+        path.unlink(missing_ok=True)
 
 
 def refuse_orphans(path: Path, blob_dir: Path) -> None:
