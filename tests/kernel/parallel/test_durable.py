@@ -103,12 +103,13 @@ def test_persistent_arrays_are_keys_by_version_and_kept_as_references(url: str) 
     a[:] = 1.0
     transaction.commit()
     key = Keys().of(half, (a[:],), {})
+    found: Any = None
     connection.root()["something"] = 1
     transaction.commit()
     assert Keys().of(half, (a[:],), {}) == key
     for _ in range(2):
         with parallel_config(backend="wendelin", durable=True, key="refs", database=url, n_jobs=2):
-            (found,) = Parallel()([delayed(half)(a[:])])
+            found = Parallel()([delayed(half)(a[:])])[0]
         assert memory_of(found) is not None
         assert found.sum() == 500_000
     del found
@@ -124,6 +125,7 @@ def large(number: int) -> Any:
 
 
 def test_large_results_lie_in_files_of_their_own(url: str) -> None:
+    found: list[Any] = []
     for _ in range(2):
         with parallel_config(backend="wendelin", durable=True, key="large", database=url, n_jobs=2):
             found = Parallel()(delayed(large)(i) for i in range(3))

@@ -1,0 +1,172 @@
+"""The backend on a Dask cluster; with ports of joblib's test_dask.py."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from random import random
+from typing import Any
+
+import numpy as np
+import pytest
+from joblib import Parallel, delayed, parallel_config
+
+from tests.storage.database.servers import Program, accepts, free_port, wait_until
+from wendelin.kernel import parallel
+from wendelin.storage.errors import WorkerDiedError
+
+pytestmark = pytest.mark.slow
+
+distributed = pytest.importorskip("distributed")
+
+
+class Cluster:
+    """A scheduler and workers, each a process of its own, to be killed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._port = folder, free_port()
+        self.address = f"tcp://127.0.0.1:{self._port}"
+        command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1"]
+        command += ["--port", str(self._port), "--no-dashboard"]
+        self.scheduler = Program(command, lambda: accepts(("127.0.0.1", self._port)), folder / "scheduler.log")
+        self.workers = [self.add_worker(name) for name in ("a", "b")]
+
+    def add_worker(self, name: str) -> Program:
+        command = [
+            sys.executable,
+            "-m",
+            "distributed.cli.dask_worker",
+            self.address,
+            "--nthreads",
+            "1",
+            "--no-dashboard",
+        ]
+        command += ["--name", name, "--local-directory", str(self._folder), "--host", "127.0.0.1"]
+        return Program(command, lambda: True, self._folder / f"worker-{name}.log")
+
+    def stop(self) -> None:
+        for program in [*self.workers, self.scheduler]:
+            program.stop()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path)
+    try:
+        yield cluster
+    finally:
+        parallel.close()
+        cluster.stop()
+
+
+def inc(x: int) -> int:
+    return x + 1
+
+
+def draw() -> float:
+    return random()
+
+
+def slow_raise(condition: bool) -> None:
+    if condition:
+        raise ValueError("condition evaluated to True")
+
+
+def test_by_address_and_by_client(cluster: Cluster) -> None:
+    with parallel_config(backend="wendelin", engine=cluster.address):
+        assert Parallel()(delayed(inc)(i) for i in range(10)) == list(range(1, 11))
+        with pytest.raises(ValueError, match="True"):
+            Parallel()(delayed(slow_raise)(i == 3) for i in range(10))
+        assert Parallel()(delayed(inc)(i) for i in range(10)) == list(range(1, 11))
+        x, y = Parallel()(delayed(draw)() for i in range(2))
+        assert x != y
+    with distributed.Client(cluster.address) as client, parallel_config(backend="wendelin", engine=client):
+        assert Parallel()(delayed(inc)(i) for i in range(10)) == list(range(1, 11))
+        wait_until(lambda: not client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.tasks)))
+        parallel.close()
+
+
+def isolated(values: list[str], data: Any) -> list[str]:
+    values.append(str(float(data.sum())))
+    return values
+
+
+def test_arguments_are_not_shared_between_tasks(cluster: Cluster) -> None:
+    lists: list[list[str]] = [[] for _ in range(100)]
+    data = np.ones(1_000_000)
+    with parallel_config(backend="wendelin", engine=cluster.address):
+        found = Parallel()(delayed(isolated)(some, data) for some in lists)
+    assert found == [["1000000.0"]] * 100
+    assert lists == [[]] * 100
+
+
+def nested_sum(array: Any) -> float:
+    return sum(Parallel(n_jobs=2)(delayed(np.sum)(array[j:]) for j in range(10)))
+
+
+def test_nested_calls_end(cluster: Cluster) -> None:
+    array = np.ones(10_000)
+    with parallel_config(backend="wendelin", engine=cluster.address):
+        found = Parallel(n_jobs=2)(delayed(nested_sum)(array[i:]) for i in range(10))
+    assert found == [float(sum(10_000 - i - j for j in range(10))) for i in range(10)]
+
+
+def wait_for(go: str, mine: str) -> int:
+    Path(mine).write_text(str(os.getpid()))
+    while not Path(go).exists():
+        time.sleep(0.01)
+    return os.getpid()
+
+
+def test_a_killed_worker_is_not_seen(cluster: Cluster, tmp_path: Path) -> None:
+    started = [tmp_path / "0", tmp_path / "1"]
+
+    def kill() -> None:
+        victim = int(wait_until(lambda: started[0].exists() and started[0].read_text()))
+        os.kill(victim, signal.SIGKILL)
+        (tmp_path / "go").touch()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with parallel_config(backend="wendelin", engine=cluster.address, n_jobs=2):
+        found = Parallel(batch_size=1)(delayed(wait_for)(str(tmp_path / "go"), str(path)) for path in started)
+    killer.join()
+    assert len(found) == 2
+
+
+def test_a_killed_scheduler_is_not_seen(cluster: Cluster, tmp_path: Path) -> None:
+    started = [tmp_path / "0", tmp_path / "1"]
+
+    def kill() -> None:
+        wait_until(lambda: all(path.exists() and path.read_text() for path in started))
+        cluster.scheduler.kill()
+        cluster.scheduler.start()
+        # Dask's workers end when they lose their scheduler; whoever runs them starts them again.
+        cluster.workers += [cluster.add_worker(name) for name in ("c", "d")]
+        (tmp_path / "go").touch()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with parallel_config(backend="wendelin", engine=cluster.address, n_jobs=2):
+        found = Parallel(batch_size=1)(delayed(wait_for)(str(tmp_path / "go"), str(path)) for path in started)
+    killer.join()
+    assert len(found) == 2
+
+
+def kill_myself(number: int) -> int:
+    if number == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def test_a_poisonous_task_is_named(cluster: Cluster) -> None:
+    with (
+        parallel_config(backend="wendelin", engine=cluster.address, n_jobs=2),
+        pytest.raises(WorkerDiedError, match=r"task 2, kill_myself\(2\)"),
+    ):
+        Parallel(batch_size=1)(delayed(kill_myself)(i) for i in range(6))
