@@ -1,0 +1,300 @@
+"""A database server, a dispatcher and worker processes together; each of them killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import transaction
+from click.testing import CliRunner
+
+import wendelin
+from wendelin import ZBigArray
+from wendelin.kernel.activity import dispatcher as module
+from wendelin.kernel.activity import embedded
+from wendelin.kernel.activity.dispatcher import Dispatcher
+from wendelin.kernel.activity.local import LocalEngine
+from wendelin.storage.activities import create
+from wendelin.storage.activities.queue import ActivityQueue, queue_of
+from wendelin.storage.cli import main
+from wendelin.storage.database.status import stop
+from wendelin.storage.errors import ActivityError
+
+ROOT = Path(__file__).resolve().parents[3]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def conn(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setattr(create, "after_commit", [])
+    connection = wendelin.connect()
+    connection.root()["data"] = data = ZBigArray((100,), "i8")
+    data[:] = np.arange(100)
+    transaction.commit()
+    url = connection.url
+    yield connection
+    transaction.abort()
+    connection.close()
+    stop(url)
+
+
+@pytest.fixture
+def data(conn: Any) -> ZBigArray:
+    found: ZBigArray = conn.root()["data"]
+    return found
+
+
+@pytest.fixture
+def engine() -> Iterator[LocalEngine]:
+    made = LocalEngine(2)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def dispatcher(conn: Any, engine: LocalEngine) -> Iterator[Dispatcher]:
+    with running(Dispatcher(conn.url, engine)) as made:
+        yield made
+
+
+class running:
+    """A dispatcher in a thread."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self.dispatcher = dispatcher
+        self.thread = threading.Thread(target=dispatcher.run)
+
+    def __enter__(self) -> Dispatcher:
+        self.thread.start()
+        return self.dispatcher
+
+    def __exit__(self, *error: object) -> None:
+        self.dispatcher.stop()
+        self.thread.join(60)
+        assert not self.thread.is_alive()
+
+
+def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.02)
+    return found
+
+
+@wendelin.operation
+def process(data: ZBigArray, start: int, size: int) -> int:
+    data[start : start + size] *= 2
+    return start
+
+
+def test_the_decks_line_on_workers(data: ZBigArray, dispatcher: Dispatcher) -> None:
+    handles = [data.activate(serialization_tag="one").process(server * 25, 25) for server in range(4)]
+    transaction.commit()
+    assert [handle.result(60) for handle in handles] == [0, 25, 50, 75]
+    transaction.begin()
+    assert data[:].tolist() == [2 * n for n in range(100)]
+    until(lambda: dispatcher.is_idle)
+    assert dispatcher.state == {"running": 0, "waiting": 0, "failed": 0, "ended": 4, "errors": 0}
+
+
+def test_writers_of_one_block_conflict_and_all_have_their_effect(data: ZBigArray, dispatcher: Dispatcher) -> None:
+    """Uncounted repetitions: twenty activities add to one element."""
+
+    @wendelin.operation
+    def add(data: ZBigArray) -> None:
+        data[7] += 1
+
+    handles = [data.activate(max_retry=0).add() for _ in range(20)]
+    transaction.commit()
+    for handle in handles:
+        handle.result(60)
+    transaction.begin()
+    assert data[7] == 27
+
+
+def test_a_worker_that_dies_is_replaced_and_a_poisonous_activity_fails_alone(
+    data: ZBigArray, dispatcher: Dispatcher, tmp_path: Path
+) -> None:
+    @wendelin.operation
+    def die_once(data: ZBigArray, mark: str) -> str:
+        if not Path(mark).exists():
+            Path(mark).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return "lived"
+
+    @wendelin.operation
+    def poison(data: ZBigArray) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    once = data.activate().die_once(str(tmp_path / "mark"))
+    always = data.activate(group_method_id="").poison()
+    others = [data.activate(group_method_id="").process(n, 1) for n in range(5)]
+    transaction.commit()
+    assert once.result(60) == "lived"
+    with pytest.raises(ActivityError, match="its worker died 3 times while running it"):
+        always.result(60)
+    assert [handle.result(60) for handle in others] == [0, 1, 2, 3, 4]
+    assert until(lambda: dispatcher.state["failed"]) == 1
+
+
+def test_a_time_out_ends_a_run(data: ZBigArray, dispatcher: Dispatcher) -> None:
+    @wendelin.operation
+    def hang(data: ZBigArray) -> None:
+        while True:
+            time.sleep(0.05)
+
+    handle = data.activate(timeout=0.5, max_retry=0).hang()
+    transaction.commit()
+    with pytest.raises(ActivityError, match=r"longer than its time-out of 0\.5 s"):
+        handle.result(60)
+
+
+def test_what_waits_in_a_circle_fails_and_says_so(data: ZBigArray, dispatcher: Dispatcher) -> None:
+    first = data.activate(tag="a", after_tag="b").process(0, 1)
+    second = data.activate(tag="b", after_tag="a").process(0, 1)
+    transaction.commit()
+    for handle in (first, second):
+        with pytest.raises(ActivityError, match="would wait for ever"):
+            handle.result(60)
+
+
+def test_a_person_retries_and_cancels_by_the_command_line(data: ZBigArray, dispatcher: Dispatcher, conn: Any) -> None:
+    @wendelin.operation
+    def fragile(data: ZBigArray) -> str:
+        if data[0] == 0:
+            raise ValueError("zero")
+        return "fine"
+
+    handle = data.activate(max_retry=0).fragile()
+    later = data.activate(delay=3600).process(0, 1)
+    transaction.commit()
+    until(lambda: handle.state == "failed")
+    cli = CliRunner()
+    listed = cli.invoke(main, ["activity", "list", "--json"])
+    found = {row["uid"]: row for row in map(json.loads, listed.output.splitlines())}
+    assert {row["state"] for row in found.values()} == {"failed", "pending"}
+    assert found[handle.uid]["error"] == "ValueError: zero"
+    assert "ValueError: zero" in cli.invoke(main, ["activity", "show", handle.uid[:8]]).output
+    transaction.begin()
+    data[0] = 1
+    transaction.commit()
+    assert cli.invoke(main, ["activity", "retry", handle.uid[:8]]).output == f"{handle.uid[:8]} is run again\n"
+    assert handle.result(60) == "fine"
+    assert cli.invoke(main, ["activity", "cancel", later.uid]).exit_code == 0
+    assert later.state == "cancelled"
+    until(
+        lambda: (
+            "no activity is waiting" in cli.invoke(main, ["activity", "list"]).output
+            or print(cli.invoke(main, ["activity", "list"]).output)
+        ),
+        8,
+    )
+    missing = cli.invoke(main, ["activity", "show", "xyz"])
+    assert missing.exit_code == 1
+    assert "'xyz' names no activity" in missing.output
+
+
+def test_one_dispatches_and_the_next_takes_over(
+    data: ZBigArray, conn: Any, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LEASE_SECONDS", 1.0)
+    other = LocalEngine(1)
+    with running(Dispatcher(conn.url, engine)) as first:
+        data.activate().process(0, 1)
+        transaction.commit()
+        until(lambda: first.leads)
+        with running(Dispatcher(conn.url, other)) as second:
+            assert not second.leads
+            first.stop()
+            until(lambda: second.leads)
+            assert not first.leads
+            handle = data.activate().process(1, 1)
+            transaction.commit()
+            assert handle.result(60) == 1
+    other.close()
+
+
+def test_a_node_is_started_on_demand_and_survives_its_starter(
+    conn: Any, data: ZBigArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a notebook does: the first activity's commit starts a node, which works on without the notebook."""
+    monkeypatch.setattr(embedded, "IDLE_SECONDS", 1.0)
+    monkeypatch.setattr(embedded, "_started", {})
+    embedded.install()
+    handle = data.activate().process(3, 1)
+    transaction.commit()
+    assert handle.result(60) == 3
+    ((_, node),) = embedded._started.values()
+    assert node.wait(60) == 0, "it ends when nothing has been waiting for a while"
+    transaction.begin()
+    queue = queue_of(conn)
+    assert queue is not None
+    assert queue.lease.is_free
+
+
+def test_a_killed_node_is_followed_by_another(conn: Any, data: ZBigArray) -> None:
+    command = [sys.executable, "-m", "wendelin.kernel.activity.node", "--database", conn.url, "--workers", "1"]
+
+    @wendelin.operation
+    def slow(data: ZBigArray) -> None:
+        data[5] += 100
+        time.sleep(1)
+
+    conn.root()["activities"] = ActivityQueue()
+    handle = data.activate().slow()
+    transaction.commit()
+    nodes = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)]
+    try:
+
+        def leads() -> bool:
+            transaction.begin()
+            queue = queue_of(conn)
+            return queue is not None and str(nodes[0].pid) in queue.lease.holder
+
+        until(leads)
+        nodes[0].kill()
+        nodes.append(subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL))
+        handle.result(60)
+    finally:
+        for node in nodes:
+            node.terminate()
+            node.wait(60)
+    transaction.begin()
+    assert data[5] == 105
+
+
+def torture(folder: Path, *options: str) -> Any:
+    """The verdict of a run of the tool."""
+    command = [sys.executable, "-m", "tests.torture.activities", str(folder), *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_every_effect_happens_once_whoever_is_killed(tmp_path: Path) -> None:
+    found = torture(tmp_path, "--kills", "24", "--seed", "3")
+    assert found["violations"] == []
+    assert sum(found["kills"].values()) == 24
+    assert len(found["kills"]) >= 3
+
+
+def test_the_torture_notices_when_runs_do_not_conflict(tmp_path: Path) -> None:
+    assert torture(tmp_path, "--kills", "20", "--seed", "2", "--sabotage")["violations"]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("seed", range(3))
+def test_every_effect_happens_once_in_a_thousand_kills(tmp_path: Path, seed: int) -> None:
+    assert torture(tmp_path, "--kills", "1000", "--seed", str(seed))["violations"] == []

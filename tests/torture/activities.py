@@ -1,0 +1,251 @@
+"""Torture of activities: workers, dispatchers and the database server are killed or stopped at random meanwhile.
+
+Each activity appends its own number and place to one array, which merges; chains wait for each other by tags. At the
+end every effect must be there exactly once, in order, and nothing may be left: no message, no process.
+`python -m tests.torture.activities FOLDER --kills 50`
+
+`--sabotage` takes out the conflict on the message's record: then two runs of one message both count, which must show.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import transaction
+from ZODB.POSException import ConflictError
+
+import wendelin
+from wendelin import ZBigArray
+from wendelin.storage.activities.queue import ActivityQueue, queue_of
+from wendelin.storage.errors import UnavailableError
+
+ROOT = Path(__file__).resolve().parents[2]
+CHAINS, PATIENCE = 4, 120.0
+
+
+def effect(log: ZBigArray, number: int, chain: int, place: int) -> None:
+    """What one activity does."""
+    log.append([[number, chain, place]])
+    time.sleep(random.random() * 0.05)
+
+
+class Torture:
+    """One run in a folder."""
+
+    def __init__(self, folder: Path, seed: int, *, sabotage: bool = False) -> None:
+        self.url = f"local://{folder}/db"
+        self.random = random.Random(seed)
+        if sabotage:  # for the server, the nodes and their workers
+            os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "tests/torture/sabotage"), str(ROOT)])
+        self.nodes: list[subprocess.Popen[bytes]] = []
+        self.log = (folder / "nodes.log").open("ab")
+        self.made = 0
+        self.places = [0] * CHAINS
+        self.kills: dict[str, int] = {}
+        self.manager = transaction.TransactionManager()
+        self.connection = wendelin.connect(self.url, transaction_manager=self.manager)
+        with self.manager:
+            self.connection.root()["log"] = ZBigArray((0, 3), "i8")
+            self.connection.root()["activities"] = ActivityQueue()
+
+    def run(self, kills: int) -> dict[str, Any]:
+        """Create, kill, wait; what was found."""
+        try:
+            for _ in range(2):
+                self.start_node()
+            for _ in range(kills):
+                self.create()
+                time.sleep(self.random.random() * 0.3)
+                self.hurt()
+            for process in self.nodes:
+                process.send_signal(signal.SIGCONT)
+            left = self.wait()
+            return self.verdict(left)
+        finally:
+            self.end()
+
+    def start_node(self) -> None:
+        """One more process that dispatches and works."""
+        command = [sys.executable, "-m", "wendelin.kernel.activity.node", "--database", self.url, "--workers", "2"]
+        self.nodes.append(subprocess.Popen(command, cwd=ROOT, stdout=self.log, stderr=self.log, start_new_session=True))
+
+    def create(self) -> None:
+        """Some transactions that leave activities; those that the kill of the server cuts leave none."""
+        for _ in range(self.random.randrange(1, 4)):
+            made, places = self.made, list(self.places)
+            try:
+                self.manager.begin()
+                log = self.connection.root()["log"]
+                for _ in range(self.random.randrange(1, 6)):
+                    chain = self.random.randrange(CHAINS)
+                    place = places[chain]
+                    group = {"group_method_id": "", "group_method_cost": 0.3} if self.random.random() < 0.3 else {}
+                    wendelin.operation(effect)
+                    log.activate(
+                        tag=f"{chain}:{place}", after_tag=f"{chain}:{place - 1}", max_retry=100, delay=0.1, **group
+                    ).effect(made, chain, place)
+                    made, places[chain] = made + 1, place + 1
+                self.manager.commit()
+                self.made, self.places = made, places
+            except (UnavailableError, ConflictError) as error:
+                self.manager.abort()
+                if "succeeded or not" in str(error):
+                    self.look(made, places)
+
+    def look(self, made: int, places: list[int]) -> None:
+        """The server was killed within a commit: did it take place?"""
+        for _ in range(100):
+            try:
+                with self.manager:
+                    queue = queue_of(self.connection)
+                    numbers = {int(row[0]) for row in self.connection.root()["log"][:]}
+                    waiting = {message.options.tag for message in queue or ()}
+            except (UnavailableError, ConflictError):
+                time.sleep(0.1)
+                continue
+            tags = {f"{chain}:{place}" for chain, place in enumerate(self.places) if places[chain] > place}
+            if self.made in numbers or tags & waiting:
+                self.made, self.places = made, places
+            return
+
+    def hurt(self) -> None:
+        """Kill or stop somebody."""
+        what = self.random.choice(["worker", "worker", "node", "stop", "server"])
+        alive = [process for process in self.nodes if process.poll() is None]
+        self.nodes = alive
+        if what == "server":
+            from wendelin.storage.database import ondemand
+            from wendelin.storage.database.urls import LocalURL, parse
+
+            place = parse(self.url)
+            found = ondemand.find(place.folder) if isinstance(place, LocalURL) else None
+            if found is not None:
+                os.kill(found.pid, signal.SIGKILL)
+        elif what == "worker":
+            workers = [pid for process in alive for pid in _children(process.pid)]
+            if workers:
+                _signal(self.random.choice(workers), signal.SIGKILL)
+        elif what == "node" and alive:
+            self.random.choice(alive).kill()
+            self.start_node()
+        elif what == "stop" and alive:
+            self.create()
+            leader = self.leader()
+            self.stop_for_a_while([*_children(leader), leader] if leader else [])
+        self.kills[what] = self.kills.get(what, 0) + 1
+
+    def leader(self) -> int:
+        """The node that dispatches, as soon as its workers have something to do."""
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            try:
+                with self.manager:
+                    queue = queue_of(self.connection)
+                    if queue is not None and not queue.lease.is_free and queue.board:
+                        return int(queue.lease.holder.rpartition(":")[2])
+            except (UnavailableError, ConflictError):
+                time.sleep(0.1)
+        return 0
+
+    def stop_for_a_while(self, pids: list[int]) -> None:
+        """A node and its workers stand still, another one takes over, and they go on where they were."""
+        for pid in pids:
+            _signal(pid, signal.SIGSTOP)
+        time.sleep(5 + self.random.random())
+        for pid in pids:  # the workers first: their dispatcher would end them
+            _signal(pid, signal.SIGCONT)
+            time.sleep(0.1)
+
+    def wait(self) -> int:
+        """Until nothing is left to do; how many messages are left when the patience is over."""
+        deadline, left = time.monotonic() + PATIENCE, -1
+        while time.monotonic() < deadline and left:
+            time.sleep(0.1)
+            if not [process for process in self.nodes if process.poll() is None]:
+                self.start_node()
+            try:
+                with self.manager:
+                    left = sum(1 for _ in queue_of(self.connection) or ())
+            except (UnavailableError, ConflictError):
+                continue
+        return left
+
+    def verdict(self, left: int) -> dict[str, Any]:
+        """What is wrong, if anything."""
+        self.manager.begin()
+        rows: np.ndarray[Any, Any] = np.asarray(self.connection.root()["log"]).copy()
+        numbers = rows[:, 0].tolist()
+        wrong = [f"{left} messages are left"] if left else []
+        if missing := set(range(self.made)) - set(numbers):
+            wrong.append(f"effects are missing: {sorted(missing)[:10]}")
+        if len(numbers) != len(set(numbers)):
+            wrong.append(f"{len(numbers) - len(set(numbers))} effects happened twice")
+        for chain in range(CHAINS):
+            places = rows[rows[:, 1] == chain][:, 2].tolist()
+            if not wrong and places != sorted(places):
+                wrong.append(f"chain {chain} is out of order")
+        return {"activities": self.made, "kills": self.kills, "violations": wrong}
+
+    def end(self) -> None:
+        """Stop everybody; what is left of them is a violation of the caller's."""
+        pids = [pid for process in self.nodes for pid in (process.pid, *_children(process.pid))]
+        for process in self.nodes:
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+        for process in self.nodes:
+            process.wait(60)
+        self.manager.abort()
+        self.connection.close()
+        from wendelin.storage.database.status import stop
+
+        stop(self.url)
+        self.log.close()
+        deadline = time.monotonic() + 10
+        while (zombies := [pid for pid in pids if Path(f"/proc/{pid}").exists()]) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not zombies, f"processes are left: {zombies}"
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            found += map(int, task.read_text().split())
+        except OSError:
+            continue
+    return found
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--sabotage", action="store_true")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    found = Torture(options.folder, options.seed, sabotage=options.sabotage).run(options.kills)
+    sys.stdout.write(f"{json.dumps(found)}\n")
+    sys.exit(bool(found["violations"]))
+
+
+if __name__ == "__main__":
+    main()
