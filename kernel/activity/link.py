@@ -102,6 +102,7 @@ class Link:
         # All below only in the thread.
         self._pending: deque[DaskTask] = deque()
         self._client: Any = None
+        self._connecting: asyncio.Task[Any] | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._news = asyncio.Event()
         self._loop = asyncio.new_event_loop()
@@ -136,7 +137,7 @@ class Link:
         if self._owner != os.getpid():
             return
         self._is_closed = True
-        self.soon(self._news.set)
+        self.soon(self._stop)
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
@@ -164,9 +165,15 @@ class Link:
                 self._end(task)
             self.ended.wake()
 
+    def _stop(self) -> None:
+        self._news.set()
+        if self._connecting is not None:
+            self._connecting.cancel()
+
     async def _live(self) -> None:
         while not self._is_closed:
-            self._client = await self._connect()
+            self._connecting = self._loop.create_task(self._connect())
+            self._client = await self._connecting
             if self._client is not None:
                 try:
                     await self._attend()
@@ -176,16 +183,17 @@ class Link:
     async def _connect(self) -> Any:
         """A client; None after a failure, which the first caller is told."""
         connect: Any = Client  # has no annotations
+        options = {"asynchronous": True, "set_as_default": False, "name": "wendelin"}
+        client = None
         try:
-            client = await connect(
-                self._address,
-                asynchronous=True,
-                set_as_default=False,
-                timeout=CONNECT_SECONDS,
-                security=self._security,
-                name="wendelin",
-            )
-        except Exception as error:  # noqa: BLE001 - whatever keeps it from connecting
+            client = connect(self._address, timeout=CONNECT_SECONDS, security=self._security, **options)
+            return await client
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever keeps it from connecting
+            if client is not None:
+                with contextlib.suppress(Exception):
+                    await client.close()
+            if isinstance(error, asyncio.CancelledError):
+                return None
             if not self.connected.done():
                 refused = ServerGoneError(
                     f"no Dask scheduler answers at {self._address} ({type(error).__name__}: {error}): start one, "
@@ -197,7 +205,6 @@ class Link:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), STATUS_SECONDS)
             return None
-        return client
 
     async def _attend(self) -> None:
         """Keep the nodes as the scheduler sees them, until it is lost or the engine is closed."""
@@ -208,7 +215,7 @@ class Link:
         if not self.connected.done():
             self.connected.set_result(None)
         looked = self._loop.time()
-        while not self._is_closed and self._client.status == "running":
+        while not self._is_closed and self._is_connected:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), STATUS_SECONDS)
             if self._news.is_set() or self._loop.time() - looked > LOOK_SECONDS:
@@ -264,6 +271,10 @@ class Link:
         self._background.add(job)
         job.add_done_callback(self._background.discard)
 
+    @property
+    def _is_connected(self) -> bool:
+        return self._client is not None and self._client.status == "running"
+
     # -- calls
 
     def _add(self, task: DaskTask) -> None:
@@ -272,7 +283,7 @@ class Link:
 
     def _assign(self) -> None:
         """Give calls that wait to the workers that have most room."""
-        while self._pending and self._client is not None and not self._is_closed:
+        while self._pending and self._is_connected and not self._is_closed:
             node = max(self.nodes.values(), key=lambda node: node.room, default=None)
             if node is None or node.room + self._ahead < 1:
                 return

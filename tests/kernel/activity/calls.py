@@ -70,7 +70,8 @@ class Gate:
 
     def __init__(self, folder: Path, name: str = "gate") -> None:
         self.begun, self._gate = folder / f"{name}.begun", folder / f"{name}.fifo"
-        os.mkfifo(self._gate)
+        if not self._gate.exists():
+            os.mkfifo(self._gate)
 
     def __call__(self) -> int:
         count(self.begun)
