@@ -27,6 +27,7 @@ from ZEO.Exceptions import ClientDisconnected, ServerException
 
 from wendelin.storage.database.blobcache import remove_unfinished
 from wendelin.storage.database.durable import BlobFolder
+from wendelin.storage.database.objectcache import ObjectCache
 from wendelin.storage.database.refusals import translated
 from wendelin.storage.database.urls import ZeoURL
 from wendelin.storage.errors import ForkedConnectionError, ServerGoneError, StorageFullError
@@ -68,7 +69,7 @@ class ZeoStorage(ClientStorage):
         super().__init__(
             url.address,
             storage=url.storage,
-            cache_size=url.cache_size,
+            cache=ObjectCache(url.cache_size),
             name=shown,
             wait_timeout=url.wait_timeout,
             read_only=read_only,

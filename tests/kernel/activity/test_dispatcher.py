@@ -193,16 +193,16 @@ def test_a_person_retries_and_cancels_by_the_command_line(data: ZBigArray, dispa
     assert handle.result(60) == "fine"
     assert cli.invoke(main, ["activity", "cancel", later.uid]).exit_code == 0
     assert later.state == "cancelled"
-    until(
-        lambda: (
-            "no activity is waiting" in cli.invoke(main, ["activity", "list"]).output
-            or print(cli.invoke(main, ["activity", "list"]).output)
-        ),
-        8,
-    )
+    until(lambda: "no activity is waiting" in listing(cli))
     missing = cli.invoke(main, ["activity", "show", "xyz"])
     assert missing.exit_code == 1
     assert "'xyz' names no activity" in missing.output
+
+
+def listing(cli: CliRunner) -> str:
+    done = cli.invoke(main, ["activity", "list"])
+    assert done.exit_code == 0, (done.output, done.exception)
+    return done.output
 
 
 def test_one_dispatches_and_the_next_takes_over(
