@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 10.0
 """How long the first scheduler is waited for; later ones without end."""
+CLOSE_SECONDS = 5.0
+"""The most that the end of an engine waits for a client to say goodbye."""
 LOOK_SECONDS = 1.0
 """Workers come and go by events; this often they are looked for as well."""
 STATUS_SECONDS = 0.1
@@ -178,7 +180,9 @@ class Link:
                 try:
                     await self._attend()
                 finally:
-                    await self._leave()
+                    self._leave()
+        if self._background:
+            await asyncio.wait(self._background, timeout=CLOSE_SECONDS)
 
     async def _connect(self) -> Any:
         """A client; None after a failure, which the first caller is told."""
@@ -245,14 +249,12 @@ class Link:
         elif message.get("action") == "add-worker":
             self._news.set()
 
-    async def _leave(self) -> None:
+    def _leave(self) -> None:
         """The scheduler is lost, and all that it had; or the engine is closed."""
         for address in list(self.nodes):
             self._drop(address)
-        client, self._client = self._client, None
-        client.unsubscribe_topic("all")
-        with contextlib.suppress(Exception):
-            await asyncio.wait_for(client.close(), CONNECT_SECONDS)
+        self._in_background(_close(self._client))
+        self._client = None
 
     def _drop(self, address: str) -> None:
         node = self.nodes.pop(address, None)
@@ -367,6 +369,13 @@ class Link:
         if not node.is_gone and self._client is not None:
             with contextlib.suppress(Exception):
                 await self._client.restart_workers([node.address], raise_for_error=False)
+
+
+async def _close(client: Any) -> None:
+    """Takes seconds when its scheduler is gone; the next one is not to wait for that."""
+    with contextlib.suppress(Exception):
+        client.unsubscribe_topic("all")
+        await client.close()
 
 
 def _kill_this() -> None:

@@ -19,7 +19,7 @@ from pickle import PicklingError
 from typing import TYPE_CHECKING, Any
 
 from wendelin.kernel.parallel import work
-from wendelin.kernel.parallel.files import Files, NodeFile
+from wendelin.kernel.parallel.files import Files, NodeFile, NotHereError
 from wendelin.kernel.parallel.pickling import dumps, loads
 from wendelin.storage.errors import ServerGoneError, WendelinError, WorkerDiedError
 
@@ -79,7 +79,7 @@ class Part:
 
     def __init__(self, job: Job, numbers: list[int], data: bytes, files: list[NodeFile]) -> None:
         self.job, self.numbers, self.data, self.files = job, numbers, data, files
-        self.deaths = 0
+        self.deaths = self.uploads = 0
         self.task: Task | None = None
 
     def apart(self) -> list[Part]:
@@ -164,6 +164,8 @@ class Call:
         self.cancel()
         if self.kept is not None:
             self.kept.close()
+        if self.files.uploads is not None:
+            self.files.uploads.close()
         if self.bar is not None:
             self.bar.show(last=True)
 
@@ -214,12 +216,29 @@ class Call:
         except Exception as error:  # noqa: BLE001 - handed to the caller
             part.job.fail(error)
             return
+        if isinstance(results, NotHereError) and part.uploads < TRIES:
+            self._upload(part)
+            return
         if isinstance(results, BaseException):
             part.job.fail(results)
             return
         if self.kept is not None:
             self._keep(part, results)
         part.job.take(part.numbers, results)
+
+    def _upload(self, part: Part) -> None:
+        """A worker elsewhere cannot open the files of a part: send it again with them."""
+        from wendelin.kernel.parallel.upload import Uploads
+
+        try:
+            if self.files.uploads is None:
+                self.files.uploads = Uploads(self.pool.engine)
+            again = self.part(part.job, part.numbers)
+        except Exception as error:  # noqa: BLE001 - handed to the caller
+            part.job.fail(error)
+            return
+        again.uploads = part.uploads + 1
+        self._give([again], first=True)
 
     def _keep(self, part: Part, results: list[Any]) -> None:
         assert self.kept is not None

@@ -4,24 +4,30 @@
   it through the descriptor of this process, `/proc/<pid>/fd/<n>`. So nothing is left behind, whatever is killed.
 - An array is known by where its elements lie, so that views made anew for each task are one. What was put into its
   memory after the first task was sent is not seen by later ones of that call, as with joblib's own backends.
+- Workers on other machines, and in containers that see other processes, answer `NotHereError`; from then on the call's
+  files are given to them by `wendelin.kernel.parallel.upload`, once each.
 - A file goes with the last of: the tasks that were sent it, the call, the array (so a generator of many large arrays
   needs room for those that are under way only).
 """
 
 from __future__ import annotations
 
+import functools
 import mmap
 import os
 import threading
 import weakref
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from wendelin.storage.arrays.local import scratch_folder
 from wendelin.storage.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from wendelin.kernel.parallel.upload import Uploads
 
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - files in it never get a name
 
@@ -31,6 +37,10 @@ _LEAVE = 64 << 20
 _STEP = 64 << 20
 
 _Key = tuple[int, tuple[int, ...], tuple[int, ...], str]
+
+
+class NotHereError(Exception):
+    """A worker cannot see the processes of the caller's machine, or what it was uploaded is lost."""
 
 
 class NodeFile:
@@ -45,12 +55,19 @@ class NodeFile:
             os.close(self.__dict__.pop("fd"))
             raise
         found = os.fstat(self.fd)
-        self.place = (f"/proc/{os.getpid()}/fd/{self.fd}", found.st_dev, found.st_ino, found.st_size)
+        self.place = (here(), f"/proc/{os.getpid()}/fd/{self.fd}", found.st_dev, found.st_ino)
+        self.upload: Any = None
 
     def __del__(self) -> None:
         fd = self.__dict__.pop("fd", None)
         if fd is not None:
             os.close(fd)
+
+
+@functools.cache
+def here() -> str:
+    """What processes that see each other in /proc have in common."""
+    return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {Path('/proc/self/ns/pid').readlink()}"
 
 
 def _nameless(nbytes: int) -> int:
@@ -87,6 +104,7 @@ class Files:
         self._lock = threading.Lock()
         self._files: dict[_Key, tuple[weakref.ref[Any], NodeFile]] = {}
         self.written = 0
+        self.uploads: Uploads | None = None
 
     def reduce(self, array: npt.NDArray[Any], used: list[NodeFile]) -> Any:
         """What a pickler's `reducer_override` returns; the file is added to `used`. NotImplemented: by value."""
@@ -99,7 +117,12 @@ class Files:
             return NotImplemented
         file = self._file(array)
         used.append(file)
-        return _open, (*file.place, array.dtype, array.shape, file.order, self._mode)
+        key = "" if self.uploads is None else self.uploads.key(file, self.opened(file, array))
+        return _open, (file.place, array.dtype, array.shape, file.order, self._mode, key)
+
+    def opened(self, file: NodeFile, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The elements as they lie in the file, whatever became of the array since."""
+        return _mapped(file.place[1], array.dtype, "r", array.shape, file.order)
 
     def clear(self) -> None:
         """The call has ended: only what runs still holds files."""
@@ -170,23 +193,33 @@ def _open_part(
 
 
 def _open(
-    path: str,
-    device: int,
-    inode: int,
-    size: int,
+    place: tuple[str, str, int, int],
     dtype: np.dtype[Any],
     shape: tuple[int, ...],
     order: Any,
     mode: Any,
+    key: str,
 ) -> npt.NDArray[Any]:
-    """In the worker: the array, mapped. Raises `UnavailableError` when the caller is gone."""
+    """In the worker: the array, mapped, or uploaded. Raises `UnavailableError` when the caller is gone."""
+    where, path, device, inode = place
+    if where != here():
+        if not key:
+            raise NotHereError
+        from wendelin.kernel.parallel.upload import fetch
+
+        return fetch(key)
     try:
         found = Path(path).stat()
         if (found.st_dev, found.st_ino) != (device, inode):
             raise FileNotFoundError(path)
-        return np.memmap(path, dtype, {"w+": "r+"}.get(mode, mode), 0, shape, order)
+        return _mapped(path, dtype, {"w+": "r+"}.get(mode, mode), shape, order)
     except (FileNotFoundError, PermissionError) as error:
         raise UnavailableError(
-            f"an array of {size:,} bytes is not there any more: the program that sent this task has ended, or runs on "
-            "another machine; call it again"
+            f"an array of shape {shape} and type {dtype} is not there any more: the program that sent this task has "
+            "ended; run it again"
         ) from error
+
+
+def _mapped(path: str, dtype: np.dtype[Any], mode: Any, shape: tuple[int, ...], order: Any) -> npt.NDArray[Any]:
+    found: npt.NDArray[Any] = np.memmap(path, dtype, mode, 0, shape, order)
+    return found

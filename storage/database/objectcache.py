@@ -7,6 +7,7 @@ commit that the server had acknowledged. What a cache lost can be asked for agai
 from __future__ import annotations
 
 import logging
+import struct
 from typing import Any
 
 from ZEO.cache import ClientCache
@@ -22,16 +23,24 @@ class ObjectCache(ClientCache):
 
     def store(self, *record: Any) -> None:
         """Keep a record, if it can be kept."""
-        try:
-            super().store(*record)
-        except (AssertionError, KeyError, ValueError):
-            log.warning("the cache of records is inconsistent; it begins anew", exc_info=True)
-            self.clear()
+        self._safely(super().store, *record)
 
     def invalidate(self, *what: Any) -> None:
         """Forget a record's current state."""
+        self._safely(super().invalidate, *what)
+
+    def load(self, *what: Any) -> Any:
+        """A record as it is now; None when it must be asked for."""
+        return self._safely(super().load, *what)
+
+    def loadBefore(self, *what: Any) -> Any:
+        """A record as it was; None when it must be asked for."""
+        return self._safely(super().loadBefore, *what)
+
+    def _safely(self, method: Any, *arguments: Any) -> Any:
         try:
-            super().invalidate(*what)
-        except (AssertionError, KeyError, ValueError):
+            return method(*arguments)
+        except (AssertionError, KeyError, ValueError, struct.error):
             log.warning("the cache of records is inconsistent; it begins anew", exc_info=True)
             self.clear()
+            return None

@@ -228,5 +228,5 @@ def test_where_memory_is_short_the_file_lies_in_the_scratch_folder(
     monkeypatch.setattr(files_module, "_LEAVE", 1 << 60)
     a = np.ones(300_000)
     data, used = dumps(a, Files(MEGABYTE, "r"))
-    assert str(Path(used[0].place[0]).readlink()).startswith(str(wendelin_home))
+    assert str(Path(used[0].place[1]).readlink()).startswith(str(wendelin_home))
     np.testing.assert_array_equal(loads(data), a)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -28,8 +29,8 @@ distributed = pytest.importorskip("distributed")
 class Cluster:
     """A scheduler and workers, each a process of its own, to be killed."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._port = folder, free_port()
+    def __init__(self, folder: Path, prefix: tuple[str, ...] = ()) -> None:
+        self._folder, self._port, self._prefix = folder, free_port(), prefix
         self.address = f"tcp://127.0.0.1:{self._port}"
         command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1"]
         command += ["--port", str(self._port), "--no-dashboard"]
@@ -37,16 +38,18 @@ class Cluster:
         self.workers = [self.add_worker(name) for name in ("a", "b")]
 
     def add_worker(self, name: str) -> Program:
-        command = [
-            sys.executable,
-            "-m",
-            "distributed.cli.dask_worker",
-            self.address,
+        command = [*self._prefix, sys.executable, "-m", "distributed.cli.dask_worker", self.address]
+        command += [
             "--nthreads",
             "1",
             "--no-dashboard",
+            "--name",
+            name,
+            "--local-directory",
+            str(self._folder),
+            "--host",
+            "127.0.0.1",
         ]
-        command += ["--name", name, "--local-directory", str(self._folder), "--host", "127.0.0.1"]
         return Program(command, lambda: True, self._folder / f"worker-{name}.log")
 
     def stop(self) -> None:
@@ -94,6 +97,44 @@ def test_by_address_and_by_client(cluster: Cluster) -> None:
 def isolated(values: list[str], data: Any) -> list[str]:
     values.append(str(float(data.sum())))
     return values
+
+
+def where_it_lies(array: Any) -> tuple[str, float, bool]:
+    return type(array).__name__, float(array.sum()), bool(array.flags.writeable)
+
+
+def test_workers_of_this_machine_map_the_callers_file(cluster: Cluster) -> None:
+    with parallel_config(backend="wendelin", engine=cluster.address):
+        found = Parallel(batch_size=1)(delayed(where_it_lies)(np.ones(1_000_000)) for _ in range(4))
+    assert found == [("memmap", 1_000_000.0, False)] * 4
+
+
+ELSEWHERE = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+
+
+def test_workers_elsewhere_are_given_a_large_array_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = subprocess.run([*ELSEWHERE, "true"], capture_output=True, text=True, check=False)
+    if tried.returncode:
+        pytest.skip(f"needs the right to make a namespace of processes: {tried.stderr.strip()}")
+    scattered: list[int] = []
+    real = distributed.Client.scatter
+
+    def scatter(self: Any, data: Any, **options: Any) -> Any:
+        if isinstance(data, np.ndarray):
+            scattered.append(data.nbytes)
+        return real(self, data, **options)
+
+    monkeypatch.setattr(distributed.Client, "scatter", scatter)
+    cluster = Cluster(tmp_path, ELSEWHERE)
+    array = np.arange(1_000_000.0)
+    try:
+        with parallel_config(backend="wendelin", engine=cluster.address, n_jobs=2):
+            found = Parallel(batch_size=1)(delayed(where_it_lies)(array) for _ in range(20))
+            assert found == [("ndarray", float(array.sum()), False)] * 20
+        assert scattered == [8_000_000]
+    finally:
+        parallel.close()
+        cluster.stop()
 
 
 def test_arguments_are_not_shared_between_tasks(cluster: Cluster) -> None:

@@ -33,6 +33,11 @@ def test_an_inconsistent_cache_begins_anew(damage: Any, caplog: pytest.LogCaptur
     cache = filled(10)
     damage(cache)
     with caplog.at_level(logging.WARNING):
+        assert [cache.load(p64(number)) for number in range(1, 11)] == [None] * 10
+        assert cache.loadBefore(p64(3), p64(200)) is None
+    cache = filled(10)
+    damage(cache)
+    with caplog.at_level(logging.WARNING):
         for number in range(1, 30):
             cache.invalidate(p64(number), p64(1000 + number))
             cache.store(p64(number), p64(1000 + number), None, b"new" * 1000)
