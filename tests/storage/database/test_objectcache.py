@@ -35,6 +35,7 @@ def test_an_inconsistent_cache_begins_anew(damage: Any, caplog: pytest.LogCaptur
     with caplog.at_level(logging.WARNING):
         assert [cache.load(p64(number)) for number in range(1, 11)] == [None] * 10
         assert cache.loadBefore(p64(3), p64(200)) is None
+    cache.close()
     cache = filled(10)
     damage(cache)
     with caplog.at_level(logging.WARNING):
