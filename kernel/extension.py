@@ -17,6 +17,7 @@ from wendelin.kernel.cells import Cells
 from wendelin.kernel.magics import WendelinMagics
 from wendelin.kernel.session import Missing, Session, no_database
 from wendelin.kernel.tracebacks import say
+from wendelin.storage.activities import active
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -51,8 +52,17 @@ def attach(shell: InteractiveShell, *, cells: bool) -> Attached:
     if cells if magics.cells is None else magics.cells:
         transactions.on()
     atexit.register(session.close)
+    if start_node not in active.after_commit:
+        active.after_commit.append(start_node)
     attached = _attached[shell] = Attached(session, transactions, magics)
     return attached
+
+
+def start_node(url: str) -> None:
+    """After a commit that left activities: somebody must work on them."""
+    from wendelin.kernel.activity import embedded
+
+    embedded.ensure(url)
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

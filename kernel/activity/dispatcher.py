@@ -29,7 +29,9 @@ from wendelin.storage.activities.message import FAILED, PENDING, SKIPPED, Messag
 from wendelin.storage.activities.order import Item, Order
 from wendelin.storage.activities.queue import ActivityQueue, queue_of
 from wendelin.storage.activities.run import Outcome, note_death
+from wendelin.storage.database import ondemand
 from wendelin.storage.database.connect import connect
+from wendelin.storage.database.urls import LocalURL, parse
 from wendelin.storage.database.watch import watch
 from wendelin.storage.errors import UnavailableError
 
@@ -72,13 +74,16 @@ class Dispatcher:
         self._connection: Any = None
 
     def run(self) -> None:
-        """Dispatch until `stop()` is called. Whatever happens to the database, it goes on when that is back."""
+        """Dispatch until `stop()`, or until the database is stopped on purpose; when it fails, wait until it is back."""
         while not self._stopping.is_set():
             try:
                 self._work_on_a_connection()
             except (UnavailableError, ConflictError) as error:
                 log.info("the dispatcher of %s begins again: %s", self.url, error)
                 self._forget()
+                if _was_stopped(self.url):
+                    log.info("the database was stopped on purpose, so its dispatcher ends")
+                    return
                 self._stopping.wait(LOOK_SECONDS)
 
     def stop(self) -> None:
@@ -331,3 +336,9 @@ class Dispatcher:
     def _died(self, item: Item, why: str, *, last: bool) -> None:
         outcome = note_death(self._connection, item.oid, why, self.name, last=last)
         self._note(item, outcome)
+
+
+def _was_stopped(url: str) -> bool:
+    """Whether somebody stopped the server of an own database: connecting would start it again."""
+    place = parse(url)
+    return isinstance(place, LocalURL) and ondemand.was_stopped(place.folder)

@@ -1,7 +1,8 @@
 """The embedded default: whoever leaves activities makes sure that a node of this machine works on them.
 
 The node is a process of its own, so it survives the notebook; it ends by itself when nothing has been waiting for a
-while. `WENDELIN_ACTIVITIES=off` leaves the work to nodes that were started otherwise.
+while: `WENDELIN_ACTIVITIES` says for how many seconds. `WENDELIN_ACTIVITIES=off` leaves the work to nodes that were
+started otherwise.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import wendelin
-from wendelin.storage.activities import create
 from wendelin.storage.database import paths
 from wendelin.storage.database.urls import FileURL, parse
 
@@ -32,17 +32,22 @@ _started: dict[str, tuple[float, subprocess.Popen[bytes]]] = {}
 _lock = threading.Lock()
 
 
-def install() -> None:
-    """Let commits of this process that leave activities start a node."""
-    if ensure not in create.after_commit:
-        create.after_commit.append(ensure)
-
-
 def ensure(url: str) -> None:
     """Start a node for a database, unless one works on it already, or it was switched off. Never raises."""
-    if os.environ.get("WENDELIN_ACTIVITIES", "").lower() == "off" or isinstance(parse(url), FileURL):
+    if _setting() is None or isinstance(parse(url), FileURL):
         return
     threading.Thread(target=_ensure, args=(url,), name="wendelin activities", daemon=True).start()
+
+
+def _setting() -> float | None:
+    """Seconds after which an idle node ends; None for no node."""
+    text = os.environ.get("WENDELIN_ACTIVITIES", "")
+    try:
+        return float(text or IDLE_SECONDS)
+    except ValueError:
+        if text.lower() != "off":
+            log.warning("WENDELIN_ACTIVITIES=%r: set it to off, or to seconds; taken as off", text)
+        return None
 
 
 def _ensure(url: str) -> None:
@@ -80,7 +85,7 @@ def _is_free(url: str) -> bool:
 def _start(url: str) -> subprocess.Popen[bytes]:
     folder = paths.private_folder(paths.home() / "activities")
     module = "wendelin.kernel.activity.node"
-    command = [sys.executable, "-P", "-m", module, "--database", url, "--idle", str(IDLE_SECONDS)]
+    command = [sys.executable, "-P", "-m", module, "--database", url, "--idle", str(_setting())]
     with (folder / "node.log").open("ab") as output:
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, env=_environment()

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from wendelin.storage.activities.create import Activator
+
+
+#: Called with the database's URL after a commit that left activities: what makes sure that somebody works on them.
+after_commit: list[Callable[[str], object]] = []
 
 
 class Active:

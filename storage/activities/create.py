@@ -13,6 +13,7 @@ from typing import Any
 
 import transaction
 
+from wendelin.storage.activities import active
 from wendelin.storage.activities.handle import ActivityHandle
 from wendelin.storage.activities.message import Message
 from wendelin.storage.activities.options import Options, checked
@@ -21,9 +22,6 @@ from wendelin.storage.activities.queue import made_queue
 from wendelin.storage.errors import NotStoredError, OptionError
 
 _operations: dict[str, Callable[..., Any]] = {}
-
-#: Called with the database's URL after a commit that left activities: what makes sure that somebody works on them.
-after_commit: list[Callable[[str], object]] = []
 
 
 def operation(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -153,7 +151,7 @@ def _has_data(running: Any) -> bool:
 
 def _tell(committed: bool, urls: set[str]) -> None:
     if committed:
-        for call in after_commit:
+        for call in active.after_commit:
             for url in urls:
                 call(url)
 

@@ -24,10 +24,12 @@ from wendelin.kernel.activity import dispatcher as module
 from wendelin.kernel.activity import embedded
 from wendelin.kernel.activity.dispatcher import Dispatcher
 from wendelin.kernel.activity.local import LocalEngine
-from wendelin.storage.activities import create
+from wendelin.storage.activities import active
 from wendelin.storage.activities.queue import ActivityQueue, queue_of
 from wendelin.storage.cli import main
+from wendelin.storage.database import ondemand
 from wendelin.storage.database.status import stop
+from wendelin.storage.database.urls import LocalURL, parse
 from wendelin.storage.errors import ActivityError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -36,7 +38,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def conn(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setattr(create, "after_commit", [])
+    monkeypatch.setattr(active, "after_commit", [])
     connection = wendelin.connect()
     connection.root()["data"] = data = ZBigArray((100,), "i8")
     data[:] = np.arange(100)
@@ -231,7 +233,7 @@ def test_a_node_is_started_on_demand_and_survives_its_starter(
     """What a notebook does: the first activity's commit starts a node, which works on without the notebook."""
     monkeypatch.setattr(embedded, "IDLE_SECONDS", 1.0)
     monkeypatch.setattr(embedded, "_started", {})
-    embedded.install()
+    active.after_commit.append(embedded.ensure)
     handle = data.activate().process(3, 1)
     transaction.commit()
     assert handle.result(60) == 3
@@ -241,6 +243,21 @@ def test_a_node_is_started_on_demand_and_survives_its_starter(
     queue = queue_of(conn)
     assert queue is not None
     assert queue.lease.is_free
+
+
+def test_a_stopped_database_stays_stopped(conn: Any, data: ZBigArray, engine: LocalEngine) -> None:
+    """A dispatcher would start it again by connecting."""
+    dispatcher = Dispatcher(conn.url, engine)
+    with running(dispatcher):
+        data.activate().process(0, 1)
+        transaction.commit()
+        until(lambda: dispatcher.leads)
+        assert stop(conn.url)
+        until(lambda: not dispatcher.leads)
+        place = parse(conn.url)
+        assert isinstance(place, LocalURL)
+        assert ondemand.find(place.folder) is None
+    ondemand.ensure(place.folder)
 
 
 def test_a_killed_node_is_followed_by_another(conn: Any, data: ZBigArray) -> None:

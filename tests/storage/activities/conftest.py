@@ -10,7 +10,7 @@ import pytest
 import transaction
 
 import wendelin
-from wendelin.storage.activities import create
+from wendelin.storage.activities import active
 from wendelin.storage.activities.order import Item, Order
 from wendelin.storage.activities.queue import queue_of
 from wendelin.storage.activities.run import Outcome, run
@@ -32,7 +32,7 @@ def root(conn: Any) -> Any:
 @pytest.fixture(autouse=True)
 def nobody_works(monkeypatch: pytest.MonkeyPatch) -> None:
     """Activities wait for the test."""
-    monkeypatch.setattr(create, "after_commit", [])
+    monkeypatch.setattr(active, "after_commit", [])
 
 
 class Worker:
