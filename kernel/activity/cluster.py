@@ -45,10 +45,10 @@ class DaskEngine:
 
     Notes
     -----
-    Cancelling a running call ends it at once where its worker has one thread and a nanny, which starts it anew.
-    Elsewhere the task is cancelled, and the call goes on to its end and keeps its slot until then: threads cannot be
-    killed. `close` leaves the cluster's processes alone, which are not this engine's. The workers need the same
-    `wendelin-workbench`.
+    Cancelling a running call ends it at once where its worker has one thread, no other call, and a nanny, which starts
+    it anew. Elsewhere the task is cancelled, and the call goes on to its end and keeps its slot until then: threads
+    cannot be killed. `close` leaves the cluster's processes alone, which are not this engine's. The workers need the
+    same `wendelin-workbench`.
     """
 
     def __init__(self, where: Any = None, *, security: Any = None, ahead: int = 0) -> None:

@@ -16,6 +16,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
+from functools import partial
 from typing import Any
 
 from distributed import Client, KilledWorker
@@ -50,7 +51,8 @@ class DaskTask(Task):
         super().__init__(name)
         self.data = b""
         self.at: Node | None = None
-        self.job: asyncio.Task[None] | None = None
+        self.job: asyncio.Task[tuple[bytes, bytes]] | None = None
+        self.is_sent = self.is_cancelling = False
         self._link = link
 
     def cancel(self) -> None:
@@ -126,14 +128,17 @@ class Link:
             task.end(error)
             self.ended.add(task)
             return task
-        self.soon(self._add, task)
+        if not self.soon(self._add, task):
+            self._end(task)
         return task
 
-    def soon(self, call: Callable[..., object], *args: Any) -> None:
-        """Call something in the thread; nothing when it has ended."""
+    def soon(self, call: Callable[..., object], *args: Any) -> bool:
+        """Call something in the thread; False when it has ended."""
         with self._lock:
-            if not self._loop.is_closed() and self._owner == os.getpid():
+            is_there = not self._loop.is_closed() and self._owner == os.getpid()
+            if is_there:
                 self._loop.call_soon_threadsafe(call, *args)
+            return is_there
 
     def close(self) -> None:
         if self._owner != os.getpid():
@@ -239,7 +244,7 @@ class Link:
                 self.nodes[address].renew(info)
             else:
                 self.nodes[address] = Node(address, info)
-                self._in_background(self._learn_pid(self.nodes[address]))
+                self._in_background(_learn_pid(self._client, self.nodes[address]))
         self._assign()
 
     def _hear(self, event: Any) -> None:
@@ -263,10 +268,6 @@ class Link:
             for task in node.tasks:
                 assert task.job is not None
                 task.job.cancel()
-
-    async def _learn_pid(self, node: Node) -> None:
-        with contextlib.suppress(*_LOST):
-            node.pid = (await self._client.run(os.getpid, workers=[node.address])).get(node.address)
 
     def _in_background(self, what: Any) -> None:
         job = self._loop.create_task(what)
@@ -293,36 +294,17 @@ class Link:
             if not task.ended:
                 task.at, task.node = node, node.name
                 node.tasks.add(task)
-                task.job = self._loop.create_task(self._run(task, node))
+                task.job = self._loop.create_task(self._ask(self._client, task, node))
+                task.job.add_done_callback(partial(self._over, task, node))
 
-    async def _run(self, task: DaskTask, node: Node) -> None:
-        try:
-            kind, data = await self._ask(task, node)
-        except asyncio.CancelledError:
-            self._lost(task, node, "its worker was lost")
-        except _LOST as error:
-            self._lost(task, node, f"{type(error).__name__}: {error}")
-        except Exception as error:  # noqa: BLE001 - such as a worker without this package
-            node.failed += 1
-            self._end(task, error)
-        else:
-            node.done += kind == wire.DONE
-            node.failed += kind != wire.DONE
-            if not task.ended:
-                task.answered(lambda: wire.outcome(kind, wire.Content.of(data)), node.name)
-                self.ended.add(task)
-        finally:
-            task.data, task.at = b"", None
-            node.tasks.discard(task)
-            self._assign()
-
-    async def _ask(self, task: DaskTask, node: Node) -> tuple[bytes, bytes]:
+    async def _ask(self, client: Any, task: DaskTask, node: Node) -> tuple[bytes, bytes]:
         bound = {"workers": [node.address], "allow_other_workers": False}
         data: Any = task.data
         if len(data) > SCATTERED:
-            (data,) = await self._client.scatter([data], workers=[node.address], hash=False)
+            (data,) = await client.scatter([data], workers=[node.address], hash=False)
         key = f"{task.name}-{uuid.uuid4().hex}"
-        future = self._client.submit(wire.answer_bytes, data, key=key, pure=False, retries=0, **bound)
+        task.is_sent = True
+        future = client.submit(wire.answer_bytes, data, key=key, pure=False, retries=0, **bound)
         del data
         try:
             kind, answer = await future
@@ -330,16 +312,40 @@ class Link:
         finally:
             future.release()
 
-    def _lost(self, task: DaskTask, node: Node, why: str) -> None:
+    def _over(self, task: DaskTask, node: Node, job: asyncio.Task[tuple[bytes, bytes]]) -> None:
+        """A call was answered, or lost."""
+        task.at = None
+        node.tasks.discard(task)
+        error = CancelledError("its worker was lost") if job.cancelled() else job.exception()
+        if error is None:
+            kind, data = job.result()
+            node.done += kind == wire.DONE
+            node.failed += kind != wire.DONE
+            if not task.ended:
+                task.answered(lambda: wire.outcome(kind, wire.Content.of(data)), node.name)
+                self.ended.add(task)
+        elif isinstance(error, _LOST):
+            self._lost(task, node, error)
+        else:  # such as a worker without this package
+            node.failed += 1
+            self._end(task, error)
+        if task.ended:
+            task.data = b""
+        self._assign()
+
+    def _lost(self, task: DaskTask, node: Node, cause: BaseException) -> None:
         if task.ended:
             return
-        if self._is_closed or node.is_condemned:
+        if self._is_closed or task.is_cancelling:
             self._end(task)
+            return
+        if not task.is_sent:
+            self._pending.appendleft(task)
             return
         node.failed += 1
         error = WorkerLostError(
-            f"{task.name} was lost on the worker {node.name} at {node.address} ({why}); it may have had effects. If "
-            "nobody ended worker or scheduler, look into their logs"
+            f"{task.name} was lost on the worker {node.name} at {node.address} ({type(cause).__name__}: {cause}); it "
+            "may have had effects. If nobody ended worker or scheduler, look into their logs"
         )
         task.end(error, died=True)
         self.ended.add(task)
@@ -352,11 +358,12 @@ class Link:
     def cancel(self, task: DaskTask) -> None:
         """In the thread: end a task, by killing its worker where that harms no other call."""
         node = task.at
-        if task.ended or (node is not None and node.is_condemned):
+        if task.ended or task.is_cancelling:
             return
-        if node is None or not node.has_nanny or node.slots > 1:
+        if node is None or not node.has_nanny or node.slots > 1 or len(node.tasks) > 1:
             self._end(task)
         else:
+            task.is_cancelling = True
             node.is_condemned = True
             self._in_background(self._kill(node))
 
@@ -376,6 +383,11 @@ async def _close(client: Any) -> None:
     with contextlib.suppress(Exception):
         client.unsubscribe_topic("all")
         await client.close()
+
+
+async def _learn_pid(client: Any, node: Node) -> None:
+    with contextlib.suppress(*_LOST):
+        node.pid = (await client.run(os.getpid, workers=[node.address])).get(node.address)
 
 
 def _kill_this() -> None:
