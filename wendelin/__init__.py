@@ -74,9 +74,7 @@ __all__ = [
 
 
 def _joblib_backend(**options: Any) -> Any:
-    from wendelin.kernel.parallel import make_backend
-
-    return make_backend(**options)
+    return importlib.import_module("wendelin.kernel.parallel").make_backend(**options)
 
 
 def _offer_joblib_backend() -> None:
