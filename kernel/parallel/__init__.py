@@ -7,6 +7,7 @@
 | `pool` | an engine, the thread that hears from it, and the engine of this process |
 | `pickling` | what travels: references to persistent arrays, files of large ones, the rest by value |
 | `files` | large arrays of a call, once on this node, in files without names |
+| `recent`, `upload` | what workers keep mapped for a moment; what they are given when they run on other machines |
 | `work` | the other side: what a worker does with a batch |
 | `kept`, `keys` | finished batches in the database (`durable=True`), and what they are found by |
 | `progress` | the bar |

@@ -140,6 +140,7 @@ class WendelinBackend(AutoBatchingMixin, ParallelBackendBase):
             files=Files(parallel._backend_kwargs.get("max_nbytes"), parallel._backend_kwargs.get("mmap_mode")),
             environment=self._prepare_worker_env(jobs),
             patience=options["patience"],
+            secret=bytes(multiprocessing.current_process().authkey) if is_local else None,
         )
         if options["durable"]:
             from wendelin.kernel.parallel.kept import Kept

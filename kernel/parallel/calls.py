@@ -107,13 +107,21 @@ class Call:
     """One call of a `Parallel` object. Safe in threads."""
 
     def __init__(
-        self, pool: Pool, parallel: Any, *, jobs: int, files: Files, environment: dict[str, str], patience: float
+        self,
+        pool: Pool,
+        parallel: Any,
+        *,
+        jobs: int,
+        files: Files,
+        environment: dict[str, str],
+        patience: float,
+        secret: bytes | None = None,
     ) -> None:
         self.pool, self.parallel, self.files = pool, parallel, files
         self.kept: Kept | None = None
         self.bar: Bar | None = None
         self._limit = jobs if jobs < pool.engine.slots else 2 * jobs
-        self._environment, self._patience = environment, patience
+        self._environment, self._patience, self._secret = environment, patience, secret
         self._queue: deque[Part] = deque()
         self._out: set[Part] = set()
         self._count = 0
@@ -140,7 +148,7 @@ class Call:
         """Some tasks of a job, pickled."""
         items = [job.items[number] for number in numbers]
         try:
-            data, files = dumps(work.Batch(items, job.nested, self._environment), self.files)
+            data, files = dumps(work.Batch(items, job.nested, self._environment, self._secret), self.files)
         except WendelinError:
             raise
         except Exception as error:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from wendelin.kernel.parallel.recent import Recent
 from wendelin.storage.arrays.local import scratch_folder
 from wendelin.storage.errors import UnavailableError
 
@@ -35,6 +36,11 @@ SHARED_MEMORY = "/dev/shm"  # noqa: S108 - files in it never get a name
 _LEAVE = 64 << 20
 
 _STEP = 64 << 20
+
+#: See `here`; the path; device and inode of the file.
+_Place = tuple[str, str, int, int]
+
+_recent = Recent()
 
 _Key = tuple[int, tuple[int, ...], tuple[int, ...], str]
 
@@ -122,7 +128,7 @@ class Files:
 
     def opened(self, file: NodeFile, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The elements as they lie in the file, whatever became of the array since."""
-        return _mapped(file.place[1], array.dtype, "r", array.shape, file.order)
+        return _mapped(file.place, array.dtype, "r", array.shape, file.order)
 
     def clear(self) -> None:
         """The call has ended: only what runs still holds files."""
@@ -193,7 +199,7 @@ def _open_part(
 
 
 def _open(
-    place: tuple[str, str, int, int],
+    place: _Place,
     dtype: np.dtype[Any],
     shape: tuple[int, ...],
     order: Any,
@@ -201,18 +207,17 @@ def _open(
     key: str,
 ) -> npt.NDArray[Any]:
     """In the worker: the array, mapped, or uploaded. Raises `UnavailableError` when the caller is gone."""
-    where, path, device, inode = place
-    if where != here():
+    if place[0] != here():
         if not key:
             raise NotHereError
         from wendelin.kernel.parallel.upload import fetch
 
         return fetch(key)
     try:
-        found = Path(path).stat()
-        if (found.st_dev, found.st_ino) != (device, inode):
-            raise FileNotFoundError(path)
-        return _mapped(path, dtype, {"w+": "r+"}.get(mode, mode), shape, order)
+        if mode == "r":
+            known = place, dtype, shape, order
+            return _recent.get(known, functools.partial(_mapped, place, dtype, mode, shape, order))
+        return _mapped(place, dtype, {"w+": "r+"}.get(mode, mode), shape, order)
     except (FileNotFoundError, PermissionError) as error:
         raise UnavailableError(
             f"an array of shape {shape} and type {dtype} is not there any more: the program that sent this task has "
@@ -220,6 +225,10 @@ def _open(
         ) from error
 
 
-def _mapped(path: str, dtype: np.dtype[Any], mode: Any, shape: tuple[int, ...], order: Any) -> npt.NDArray[Any]:
+def _mapped(place: _Place, dtype: np.dtype[Any], mode: Any, shape: tuple[int, ...], order: Any) -> npt.NDArray[Any]:
+    _, path, device, inode = place
+    there = Path(path).stat()
+    if (there.st_dev, there.st_ino) != (device, inode):  # the number of a descriptor, or of a process, was used again
+        raise FileNotFoundError(path)
     found: npt.NDArray[Any] = np.memmap(path, dtype, mode, 0, shape, order)
     return found

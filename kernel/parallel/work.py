@@ -6,6 +6,7 @@ a worker that dies, and that is the engine's to say.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
 import traceback
@@ -28,10 +29,14 @@ class Batch:
     items: list[tuple[Any, tuple[Any, ...], dict[str, Any]]]
     nested: tuple[Any, int | None]
     environment: dict[str, str]
+    secret: bytes | None = None
+    """The caller's key to its `multiprocessing.Manager`, for workers of its own."""
 
     def __call__(self) -> list[Any]:
         from joblib import parallel_config
 
+        if self.secret is not None:
+            multiprocessing.current_process().authkey = self.secret
         limit_threads(self.environment)
         with parallel_config(backend=self.nested[0], n_jobs=self.nested[1]):
             return [function(*args, **kwargs) for function, args, kwargs in self.items]

@@ -216,7 +216,7 @@ def test_no_file_is_left_behind_by_a_killed_caller(tmp_path: Path) -> None:
 def test_a_file_of_a_caller_that_is_gone_is_named_as_that() -> None:
     some = Files(MEGABYTE, "r")
     data, used = dumps(np.ones(300_000), some)
-    used.clear()
+    used.clear()  # before it was opened anywhere
     some.clear()
     with pytest.raises(UnavailableError, match="has ended"):
         pickle.loads(data)
@@ -230,3 +230,20 @@ def test_where_memory_is_short_the_file_lies_in_the_scratch_folder(
     data, used = dumps(a, Files(MEGABYTE, "r"))
     assert str(Path(used[0].place[1]).readlink()).startswith(str(wendelin_home))
     np.testing.assert_array_equal(loads(data), a)
+
+
+def test_a_worker_maps_an_array_once_for_tasks_that_follow_each_other_and_lets_go_soon() -> None:
+    a = np.ones(300_000)
+    data, used = dumps(a, Files(MEGABYTE, "r"))
+    first, second = loads(data), loads(data)
+    assert np.shares_memory(first, second)
+    assert first is not second
+    device, inode = used[0].place[2:]
+    del first, second
+
+    def is_mapped() -> bool:
+        return any(line.split()[4] == str(inode) for line in Path("/proc/self/maps").read_text().splitlines())
+
+    assert device
+    assert is_mapped()
+    wait_until(lambda: not is_mapped())
