@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import random
 import select
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from tests.kernel.activity import calls
 from tests.kernel.activity.calls import Gate, ended, is_living, pids
 from tests.storage.database.children import Failed, children
 from tests.storage.database.servers import wait_until
+from wendelin.kernel.activity.engine import Task
 from wendelin.kernel.activity.local import LocalEngine
 from wendelin.storage.errors import EngineClosedError, WorkerLostError
 
@@ -109,6 +111,29 @@ def test_a_call_does_not_wait_behind_a_long_one(tmp_path: Path) -> None:
         assert {task.result for task in found if task in waiting} == {0, 1, 2, 3}
         gates[0].open()
         ended(engine, 1)
+
+
+@pytest.mark.slow
+def test_kills_at_random(tmp_path: Path) -> None:
+    """Every call ends, none ran twice, and those that are not told as lost ran."""
+    chosen = random.Random(7)
+    with LocalEngine(2) as engine:
+
+        def storm(first: int) -> list[Task]:
+            batch = [engine.start(calls.count, tmp_path / str(first + number)) for number in range(60)]
+            wait_until(lambda: any(task.ended for task in batch), "the first of a batch")
+            os.kill(chosen.choice(sorted(pids(engine))), signal.SIGKILL)
+            chosen.choice(batch).cancel()
+            wait_until(lambda: all(task.ended for task in batch), "the end of a batch")
+            return batch
+
+        tasks = [task for number in range(15) for task in storm(60 * number)]
+        assert len(ended(engine, len(tasks))) == len(set(tasks))
+    runs = [len(file.read_text().split()) if (file := tmp_path / str(n)).exists() else 0 for n in range(len(tasks))]
+    assert max(runs) == 1
+    assert [run for run, task in zip(runs, tasks, strict=True) if task.error is None and run != 1] == []
+    assert sum(task.died for task in tasks) <= 15
+    assert sum(task.error is None for task in tasks) >= len(tasks) - 30
 
 
 def test_two_engines_in_one_process(tmp_path: Path) -> None:
