@@ -148,7 +148,7 @@ class Call:
         """Some tasks of a job, pickled."""
         items = [job.items[number] for number in numbers]
         try:
-            data, files = dumps(work.Batch(items, job.nested, self._environment, self._secret), self.files)
+            data, files = dumps(work.Batch(items, job.nested, self._environment), self.files)
         except WendelinError:
             raise
         except Exception as error:
@@ -195,7 +195,7 @@ class Call:
                 part = self._queue.popleft()
                 self._out.add(part)
                 try:
-                    part.task = self.pool.start(partial(self._over, part), work.run, part.data)
+                    part.task = self.pool.start(partial(self._over, part), work.run, part.data, self._secret)
                 except Exception as error:  # noqa: BLE001 - handed to the caller
                     self._out.discard(part)
                     self.pool.soon(partial(part.job.fail, error))

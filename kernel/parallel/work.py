@@ -29,14 +29,10 @@ class Batch:
     items: list[tuple[Any, tuple[Any, ...], dict[str, Any]]]
     nested: tuple[Any, int | None]
     environment: dict[str, str]
-    secret: bytes | None = None
-    """The caller's key to its `multiprocessing.Manager`, for workers of its own."""
 
     def __call__(self) -> list[Any]:
         from joblib import parallel_config
 
-        if self.secret is not None:
-            multiprocessing.current_process().authkey = self.secret
         limit_threads(self.environment)
         with parallel_config(backend=self.nested[0], n_jobs=self.nested[1]):
             return [function(*args, **kwargs) for function, args, kwargs in self.items]
@@ -53,12 +49,17 @@ class RemoteTraceback(Exception):
         return f'\n"""\n{self.text}"""'
 
 
-def run(data: bytes) -> tuple[bool, bytes]:
-    """Whether a batch went well, and the pickle of its results or of its error."""
+def run(data: bytes, secret: bytes | None = None) -> tuple[bool, bytes]:
+    """Whether a batch went well, and the pickle of its results or of its error.
+
+    `secret`: the caller's key to its `multiprocessing.Manager`, for workers of its own.
+    """
     global is_worker
     if not is_worker:
         is_worker = True
         register()
+    if secret is not None:
+        multiprocessing.current_process().authkey = secret
     try:
         results = loads(data)()
     except BaseException as error:  # noqa: BLE001 - handed to the caller
