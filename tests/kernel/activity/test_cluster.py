@@ -159,6 +159,12 @@ def test_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
         DaskEngine(address)
 
 
+def test_without_the_package() -> None:
+    code = "import sys; sys.modules['distributed'] = None; import wendelin.kernel.activity.cluster"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "MissingPackageError: a Dask cluster needs the package distributed: pip install" in done.stderr
+
+
 def test_no_place() -> None:
     with pytest.raises(TypeError, match="names no Dask scheduler"):
         DaskEngine(5)
