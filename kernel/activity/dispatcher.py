@@ -5,8 +5,8 @@ over. A dispatcher that lost it notices at its next commit, which conflicts. It 
 database but what runs now; so if it dies, its successor starts those again, and the workers see which have ended.
 
 Each round begins a transaction, so it sees what was committed; takes in what is new *before* it lets others follow
-those that ended, because an activity's end and what it left behind are one commit; and starts what may run before it
-stores what it has moved.
+those that ended, because an activity's end and what it left behind are one commit; and starts what may run. What it has
+moved and removed it stores a few times a second, or when nothing runs: its commits compete with those of the workers.
 """
 
 from __future__ import annotations
@@ -40,6 +40,9 @@ log = logging.getLogger(__name__)
 #: Seconds that a lease lasts, and after which its holder renews it.
 LEASE_SECONDS, RENEW_SECONDS = 3.0, 1.0
 
+#: Seconds between two commits of the dispatcher while workers are busy, and ended messages that make one due.
+STORE_SECONDS, STORE_MESSAGES = 0.2, 1000
+
 #: Seconds between two looks when nothing was heard of.
 LOOK_SECONDS = 0.5
 
@@ -47,7 +50,7 @@ LOOK_SECONDS = 0.5
 DEATHS = 3
 
 #: Calls that an engine is given for each of its slots: the next one waits beside the one that runs.
-AHEAD = 3
+AHEAD = 4
 
 
 class Dispatcher:
@@ -68,13 +71,16 @@ class Dispatcher:
         self._deaths: Counter[str] = Counter()
         self._alone: set[str] = set()
         self._gone: set[str] = set()
+        self._removing: set[str] = set()
+        self._seen: set[str] = set()
+        self._duplicates: list[Message] = []
         self._token = ""
-        self._renewed = 0.0
+        self._renewed = self._stored = 0.0
         self._stopping = threading.Event()
         self._connection: Any = None
 
     def run(self) -> None:
-        """Dispatch until `stop()`, or until the database is stopped on purpose; when it fails, wait until it is back."""
+        """Dispatch until `stop()` is called or somebody stops the database; while it does not answer, wait for it."""
         while not self._stopping.is_set():
             try:
                 self._work_on_a_connection()
@@ -177,6 +183,7 @@ class Dispatcher:
         for task in list(self._tasks):
             task.cancel()
         self._tasks, self._deadlines, self._gone, self._order = {}, {}, set(), Order()
+        self._removing, self._seen, self._duplicates = set(), set(), []
 
     # -- a round
 
@@ -188,32 +195,53 @@ class Dispatcher:
         if queue is None or queue.lease.token != self._token:
             self._gone = ended
             raise ConflictError("another dispatcher has taken over")
-        changed = self._take_in(queue)
+        self._removing |= ended
+        stores = self._stores(queue)
+        changed = self._take_in(queue, move=stores)
         for uid in ended:
             self._order.ended(uid)
             self._deaths.pop(uid, None)
         self._start()
-        for uid in ended:
+        if stores and (self._remove(queue) or changed):
+            for message in self._duplicates:
+                message.stop(SKIPPED)
+            manager.commit()
+            self._duplicates = []
+            self._stored, self._removing = time.time(), set()
+        else:
+            manager.abort()
+        self._fail_circles()
+
+    def _stores(self, queue: ActivityQueue) -> bool:
+        """Whether it is time for a commit."""
+        late = time.time() - self._stored > STORE_SECONDS or len(self._removing) > STORE_MESSAGES
+        return late or not self._tasks or bool(queue.requests)
+
+    def _remove(self, queue: ActivityQueue) -> bool:
+        """Take what has ended from the board, and renew the lease; False when there was nothing to do."""
+        changed = False
+        for uid in self._removing:
             if uid in queue.board:
                 del queue.board[uid]
                 changed = True
         if time.time() - self._renewed > RENEW_SECONDS:
             queue.lease.renew(LEASE_SECONDS)
             self._renewed, changed = time.time(), True
-        if changed:
-            manager.commit()
-        else:
-            manager.abort()
-        self._fail_circles()
+        return changed
 
-    def _take_in(self, queue: ActivityQueue) -> bool:
+    def _take_in(self, queue: ActivityQueue, *, move: bool) -> bool:
+        """See what is new; and `move` it to the board."""
         changed = False
         for inbox in queue.inboxes:
             if inbox:
                 changed = True
-                for uid, message in inbox.take():
-                    if self._add([message]):
+                for uid, message in inbox.take() if move else inbox:
+                    known = uid in self._order.items or (not move and uid in self._seen)
+                    self._seen.add(uid)
+                    if (known or (uid not in self._removing and self._add([message]))) and move:
                         queue.board[uid] = message
+        if move:
+            self._seen = set()
         if queue.requests:
             changed = True
             for _, message in queue.requests.take():
@@ -235,7 +263,7 @@ class Dispatcher:
             item = Item(message.uid, message._p_oid, message.path, message.method_id, options, message.not_before)
             item.failed = state == FAILED
             if not self._order.add(item):
-                message.stop(SKIPPED)
+                self._duplicates.append(message)
                 kept = False
         return kept
 

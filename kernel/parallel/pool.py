@@ -171,14 +171,26 @@ def of(engine: Any) -> Pool:
     """The pool of an engine by what `parallel_config(engine=…)` was given: an address, a Dask client, an Engine."""
     with _lock:
         _forget_inherited()
-        if isinstance(engine, str):
-            if engine not in _remote:
-                _remote[engine] = Pool(_dask_engine(engine))
-            return _remote[engine]
-        if engine not in _foreign:
-            is_engine = hasattr(engine, "start") and hasattr(engine, "wait") and hasattr(engine, "wake")
-            _foreign[engine] = Pool(engine, foreign=True) if is_engine else Pool(_dask_engine(engine))
-        return _foreign[engine]
+        if all(hasattr(engine, name) for name in ("start", "wait", "wake")):
+            if engine not in _foreign:
+                _foreign[engine] = Pool(engine, foreign=True)
+            return _foreign[engine]
+        address = engine if isinstance(engine, str) else _address(engine)
+        if address not in _remote:
+            _remote[address] = Pool(_dask_engine(engine))
+        return _remote[address]
+
+
+def _address(client: Any) -> str:
+    """Of a Dask client's or cluster's scheduler; raises TypeError for anything else."""
+    scheduler = getattr(client, "scheduler", None)
+    found = getattr(client, "scheduler_address", None) or getattr(scheduler, "address", None)
+    if not isinstance(found, str):
+        raise TypeError(
+            f"engine={client!r} is no place to run tasks: give 'local', the address of a Dask scheduler, a "
+            "distributed.Client, or an Engine"
+        )
+    return found
 
 
 def _dask_engine(where: Any) -> Engine:

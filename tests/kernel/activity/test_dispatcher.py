@@ -86,10 +86,10 @@ class running:
         assert not self.thread.is_alive()
 
 
-def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 60, told: Callable[[], object] = str) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not come about"
+        assert time.monotonic() < deadline, f"it did not come about: {told()}"
         time.sleep(0.02)
     return found
 
@@ -195,7 +195,7 @@ def test_a_person_retries_and_cancels_by_the_command_line(data: ZBigArray, dispa
     assert handle.result(60) == "fine"
     assert cli.invoke(main, ["activity", "cancel", later.uid]).exit_code == 0
     assert later.state == "cancelled"
-    until(lambda: "no activity is waiting" in listing(cli))
+    until(lambda: "no activity is waiting" in listing(cli), 20, lambda: (listing(cli), dispatcher.state))
     missing = cli.invoke(main, ["activity", "show", "xyz"])
     assert missing.exit_code == 1
     assert "'xyz' names no activity" in missing.output

@@ -255,6 +255,11 @@ def test_wrong_options_are_refused_with_the_right_ones(options: dict[str, Any], 
         pass
 
 
+def test_what_is_no_engine_is_refused() -> None:
+    with parallel_config(backend="wendelin", engine=3), pytest.raises(TypeError, match=r"engine=3 .*'local'"):
+        Parallel()(delayed(square)(i) for i in range(3))
+
+
 @pytest.mark.parametrize(
     ("code", "known"),
     [

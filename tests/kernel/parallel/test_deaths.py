@@ -14,6 +14,7 @@ from joblib import Parallel, delayed, parallel_config
 
 from tests.kernel.parallel.engines import ProcessEngine
 from tests.storage.database.servers import wait_until
+from wendelin.kernel.activity.local import LocalEngine
 from wendelin.storage.errors import ServerGoneError, WorkerDiedError
 
 # Slow, because each death costs the start of a worker.
@@ -37,14 +38,14 @@ def kill_myself(number: int, bad: int, folder: str) -> int:
 
 def test_a_killed_worker_is_not_seen(tmp_path: Path) -> None:
     go, started = tmp_path / "go", [tmp_path / "0", tmp_path / "1"]
-    engine = ProcessEngine(2)
+    engine = LocalEngine(2)
 
     def kill() -> None:
         wait_until(lambda: all(path.exists() for path in started))
         for path in started:
             path.unlink()
-        first = list(engine.pids.values())
-        for pid in first:
+        (node,) = engine.nodes().values()
+        for pid in node.pids:
             os.kill(pid, signal.SIGKILL)
         wait_until(lambda: all(path.exists() for path in started))
         go.touch()
