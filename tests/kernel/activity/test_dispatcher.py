@@ -37,8 +37,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def conn(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def conn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr(active, "after_commit", [])
+    monkeypatch.setenv("WENDELIN_DB", f"local://{tmp_path}/db")
     connection = wendelin.connect()
     connection.root()["data"] = data = ZBigArray((100,), "i8")
     data[:] = np.arange(100)

@@ -53,8 +53,10 @@ class Cluster:
         return Program(command, lambda: True, self._folder / f"worker-{name}.log")
 
     def stop(self) -> None:
-        for program in [*self.workers, self.scheduler]:
-            program.stop()
+        for worker in self.workers:
+            # unshare hears no SIGTERM, and takes its child with it when it is killed.
+            worker.kill() if self._prefix else worker.stop()
+        self.scheduler.stop()
 
 
 @pytest.fixture
