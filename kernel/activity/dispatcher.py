@@ -24,14 +24,12 @@ import transaction
 from ZODB.POSException import ConflictError, POSKeyError
 
 from wendelin.kernel.activity.engine import Engine, Task
-from wendelin.kernel.activity.work import work
+from wendelin.kernel.activity.work import was_stopped, work
 from wendelin.storage.activities.message import FAILED, PENDING, SKIPPED, Message
 from wendelin.storage.activities.order import Item, Order
 from wendelin.storage.activities.queue import ActivityQueue, queue_of
 from wendelin.storage.activities.run import Outcome, note_death
-from wendelin.storage.database import ondemand
 from wendelin.storage.database.connect import connect
-from wendelin.storage.database.urls import LocalURL, parse
 from wendelin.storage.database.watch import watch
 from wendelin.storage.errors import UnavailableError
 
@@ -87,7 +85,7 @@ class Dispatcher:
             except (UnavailableError, ConflictError) as error:
                 log.info("the dispatcher of %s begins again: %s", self.url, error)
                 self._forget()
-                if _was_stopped(self.url):
+                if was_stopped(self.url):
                     log.info("the database was stopped on purpose, so its dispatcher ends")
                     return
                 self._stopping.wait(LOOK_SECONDS)
@@ -364,9 +362,3 @@ class Dispatcher:
     def _died(self, item: Item, why: str, *, last: bool) -> None:
         outcome = note_death(self._connection, item.oid, why, self.name, last=last)
         self._note(item, outcome)
-
-
-def _was_stopped(url: str) -> bool:
-    """Whether somebody stopped the server of an own database: connecting would start it again."""
-    place = parse(url)
-    return isinstance(place, LocalURL) and ondemand.was_stopped(place.folder)

@@ -6,7 +6,10 @@ import os
 from typing import Any
 
 from wendelin.storage.activities.run import Outcome, run
+from wendelin.storage.database import ondemand
 from wendelin.storage.database.connect import connect
+from wendelin.storage.database.urls import LocalURL, parse
+from wendelin.storage.errors import UnavailableError
 
 _connections: dict[str, Any] = {}
 
@@ -22,6 +25,14 @@ def work(url: str, oids: list[bytes], group: str | None, node: str) -> list[Outc
 
 def _connection(url: str) -> Any:
     found = _connections.get(url)
+    if was_stopped(url):  # connecting would start it again
+        raise UnavailableError(f"{url} was stopped on purpose; connect to it to start it: wendelin.connect({url!r})")
     if found is None or found[0] != os.getpid() or found[1].opened is None:
         found = _connections[url] = (os.getpid(), connect(url))
     return found[1]
+
+
+def was_stopped(url: str) -> bool:
+    """Whether somebody stopped the server of an own database."""
+    place = parse(url)
+    return isinstance(place, LocalURL) and ondemand.was_stopped(place.folder)
