@@ -241,6 +241,8 @@ class Call:
         try:
             if self.files.uploads is None:
                 self.files.uploads = Uploads(self.pool.engine)
+            else:
+                self.files.uploads.spread(part.files)
             again = self.part(part.job, part.numbers)
         except Exception as error:  # noqa: BLE001 - handed to the caller
             part.job.fail(error)

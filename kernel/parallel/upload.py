@@ -1,6 +1,7 @@
 """Large arrays for workers that are elsewhere: scattered once to every worker process of a Dask cluster.
 
-They lie in Dask's own memory there and are released with the call. Workers that come later bring them from others.
+They lie in Dask's own memory there and are released with the call. A worker that came later says that it has not got
+one, and is given it.
 """
 
 from __future__ import annotations
@@ -43,22 +44,26 @@ class Uploads:
                 file.upload = self._client.scatter(array, broadcast=True, hash=False, timeout=_PATIENCE)
             return str(file.upload.key)
 
+    def spread(self, files: list[NodeFile]) -> None:
+        """Give what was scattered to workers that have come since."""
+        with self._lock:
+            known = [file.upload for file in files if file.upload is not None and file.upload.status == "finished"]
+            if known:
+                self._client.replicate(known)
+
     def close(self) -> None:
         self._client.close()
 
 
 def fetch(key: str) -> npt.NDArray[Any]:
-    """In a Dask worker: an array that was scattered, read-only. Raises `NotHereError` when the cluster has lost it."""
-    from distributed import Future, get_client, get_worker
+    """In a Dask worker: an array that was scattered, read-only. Raises `NotHereError` when it is not here."""
+    from distributed import get_worker
 
     from wendelin.kernel.parallel.files import NotHereError
 
     found: Any = get_worker().data.get(key)
     if found is None:
-        try:
-            found = Future(key, client=get_client()).result(timeout=_PATIENCE)
-        except Exception as error:
-            raise NotHereError from error
+        raise NotHereError
     view: npt.NDArray[Any] = found.view()
     view.flags.writeable = False
     return view
