@@ -25,9 +25,9 @@ def work(url: str, oids: list[bytes], group: str | None, node: str) -> list[Outc
 
 def _connection(url: str) -> Any:
     found = _connections.get(url)
-    if was_stopped(url):  # connecting would start it again
-        raise UnavailableError(f"{url} was stopped on purpose; connect to it to start it: wendelin.connect({url!r})")
     if found is None or found[0] != os.getpid() or found[1].opened is None:
+        if was_stopped(url):  # connecting would start it again
+            raise UnavailableError(f"{url} was stopped on purpose; to start it: wendelin.connect({url!r})")
         found = _connections[url] = (os.getpid(), connect(url))
     return found[1]
 
