@@ -53,30 +53,30 @@ def test_a_database_of_issue_2_is_read_and_written(folder: Path) -> None:
     connection.close()
 
 
-@pytest.mark.parametrize("blobs", [True, False])
-def test_a_database_of_issue_3_is_read_and_written(tmp_path: Path, wendelin_home: Path, blobs: bool) -> None:
-    """With a log and a tail that are not folded, tiny changes and, without blobs, chunks."""
-    if blobs:
+@pytest.mark.parametrize("name", ["0003", "0003.fs", "0003.patches.fs"])
+def test_a_database_of_issue_3_is_read_and_written(tmp_path: Path, wendelin_home: Path, name: str) -> None:
+    """With a log and a tail that are not folded, tiny changes as pages and as patches and, without blobs, chunks."""
+    if name == "0003":
         shutil.copytree(FIXTURES / "0003", tmp_path / "db")
         (tmp_path / "db" / "blobs" / "tmp").mkdir(exist_ok=True)
         storage = open_folder(tmp_path / "db")
     else:
-        shutil.copy(FIXTURES / "0003.fs", tmp_path / "Data.fs")
+        shutil.copy(FIXTURES / name, tmp_path / "Data.fs")
         storage = FileStorage(str(tmp_path / "Data.fs"))
     db = DB(storage)
     manager = transaction.TransactionManager()
     connection = db.open(manager)
     root = connection.root()
-    for name, expected in write_0003.expected().items():
-        np.testing.assert_array_equal(root[name][...], expected)
-        assert root[name].extents.entries or name != "pages"
-        root[name][3:5] = 99
-        root[name].append(expected[:2])
+    for array, expected in write_0003.expected().items():
+        np.testing.assert_array_equal(root[array][...], expected)
+        assert root[array].extents.entries or array != "pages"
+        root[array][3:5] = 99
+        root[array].append(expected[:2])
     manager.commit()
     connection.cacheMinimize()
-    for name, expected in write_0003.expected().items():
-        assert (root[name][3:5] == 99).all()
-        np.testing.assert_array_equal(root[name][5:], np.concatenate([expected[5:], expected[:2]]))
+    for array, expected in write_0003.expected().items():
+        assert (root[array][3:5] == 99).all()
+        np.testing.assert_array_equal(root[array][5:], np.concatenate([expected[5:], expected[:2]]))
     manager.abort()
     connection.close()
     db.close()
