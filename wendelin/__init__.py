@@ -11,6 +11,8 @@ modules behind them can move without breaking stored data.
 from __future__ import annotations
 
 import importlib
+import importlib.abc
+import importlib.util
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -84,11 +86,32 @@ def _offer_joblib_backend() -> None:
         joblib.BACKENDS.setdefault("wendelin", _joblib_backend)
 
 
-_offer_joblib_backend()
+class _WhenJoblibComes(importlib.abc.MetaPathFinder):
+    """Offers the backend as soon as joblib is imported, whichever is imported first. It is there for that once."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if name != "joblib.parallel":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def exec_module(module: Any) -> None:
+                execute(module)
+                _offer_joblib_backend()
+
+            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
+if "joblib.parallel" in sys.modules:
+    _offer_joblib_backend()
+else:
+    sys.meta_path.insert(0, _WhenJoblibComes())
 
 
 def __getattr__(name: str) -> Any:
-    _offer_joblib_backend()
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'wendelin' has no attribute {name!r}; it offers {', '.join(__all__)}")

@@ -12,9 +12,8 @@
 | `kept`, `keys` | finished batches in the database (`durable=True`), and what they are found by |
 | `progress` | the bar |
 
-joblib asks nobody for backends that it does not know, and no import hook is installed: the backend is registered when
-`wendelin` is imported after joblib (so by sorted imports), else at the first use of a name of `wendelin`, such as
-`wendelin.connect`, or by `wendelin.kernel.parallel.register()`.
+joblib asks nobody for backends that it does not know. So `import wendelin` registers it when joblib is there, else it
+leaves a finder that does so once joblib is imported, and is gone then: joblib takes a while, and few programs use it.
 """
 
 from __future__ import annotations

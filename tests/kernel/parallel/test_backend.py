@@ -265,7 +265,9 @@ def test_what_is_no_engine_is_refused() -> None:
     [
         ("import wendelin, sys; print('joblib' in sys.modules)", "False"),
         ("import joblib, wendelin; print('wendelin' in joblib.parallel.BACKENDS)", "True"),
-        ("import wendelin, joblib; wendelin.connect; print('wendelin' in joblib.parallel.BACKENDS)", "True"),
+        ("import wendelin, joblib; print('wendelin' in joblib.parallel.BACKENDS)", "True"),
+        ("import wendelin, sklearn; print('wendelin' in __import__('joblib').parallel.BACKENDS)", "True"),
+        ("import wendelin, joblib, sys; print([it for it in sys.meta_path if 'Joblib' in type(it).__name__])", "[]"),
         (
             "import joblib, wendelin, sys; print('wendelin.kernel.parallel.backend' in sys.modules)",
             "False",
