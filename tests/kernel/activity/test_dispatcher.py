@@ -308,7 +308,9 @@ def test_every_effect_happens_once_whoever_is_killed(tmp_path: Path) -> None:
 
 
 def test_the_torture_notices_when_runs_do_not_conflict(tmp_path: Path) -> None:
-    assert torture(tmp_path, "--kills", "20", "--seed", "2", "--sabotage")["violations"]
+    """Whether two runs of a message overlap is luck: as many turns as it takes, and few."""
+    turns = (torture(tmp_path / str(seed), "--kills", "20", "--seed", str(seed), "--sabotage") for seed in (2, 4, 6))
+    assert any(found["violations"] for found in turns)
 
 
 @pytest.mark.long
