@@ -54,6 +54,7 @@ def test_as_many_slots_as_processors() -> None:
 
 def test_close_leaves_nothing(tmp_path: Path) -> None:
     """Neither processes, busy or not, nor descriptors."""
+    gc.collect()
     before = open_files()
     engine, _ = busy_engine(tmp_path)
     for _ in range(3):
@@ -65,7 +66,7 @@ def test_close_leaves_nothing(tmp_path: Path) -> None:
     assert all_gone(numbers)
     assert pids(engine) == set()
     gc.collect()
-    assert open_files() == before
+    assert open_files() <= before  # less, when others' garbage went meanwhile
 
 
 def test_descriptors_are_given_back() -> None:
@@ -80,7 +81,7 @@ def test_descriptors_are_given_back() -> None:
         ended(engine, 10)
         wait_until(lambda: len(pids(engine)) == 1, "another worker")
         gc.collect()
-        assert open_files() == before
+        assert open_files() <= before  # less, when others' garbage went meanwhile
 
 
 def test_a_forgotten_engine_is_closed(tmp_path: Path) -> None:
