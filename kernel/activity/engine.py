@@ -6,11 +6,18 @@ nothing by itself. All engines pass `tests/kernel/activity/test_engine.py`.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import select
 import threading
+import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from wendelin.storage.arrays.interrupts import uninterrupted
 
 Outcome = tuple[BaseException | None, Any]
 """What a call raised, or None and what it returned."""
@@ -123,30 +130,61 @@ class Engine(Protocol):
 
 
 class Ended:
-    """The tasks of an engine that ended and were not returned yet, and who waits for them."""
+    """The tasks of an engine that ended and were not returned yet, and who waits for them.
+
+    Ctrl-C reaches the main thread only, and within the methods of a `Condition`, which are Python, it would leave its
+    lock taken for ever. So the main thread holds that lock only while interrupts wait, and waits for a descriptor.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._tasks: list[Task] = []
         self._wakes = self._heard = 0
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        weakref.finalize(self, os.close, self._bell)
 
     def add(self, task: Task) -> None:
         """One more has ended."""
-        with self._changed:
+        with uninterrupted(), self._changed:
             self._tasks.append(task)
             self._changed.notify()
+            os.eventfd_write(self._bell, 1)
 
     def wake(self) -> None:
         """Let all that wait return, or else the next one."""
-        with self._changed:
+        with uninterrupted(), self._changed:
             self._wakes += 1
             self._changed.notify_all()
+            os.eventfd_write(self._bell, 1)
 
     def wait(self, timeout: float) -> list[Task]:
         """As `Engine.wait`."""
+        if threading.current_thread() is threading.main_thread():
+            return self._wait_interruptibly(timeout)
         with self._changed:
-            before = self._heard if self._wakes != self._heard else self._wakes
+            before = self._before()
             self._changed.wait_for(lambda: self._tasks or self._wakes != before, timeout)
-            self._heard = self._wakes
-            ended, self._tasks = self._tasks, []
-            return ended
+            return self._take()
+
+    def _wait_interruptibly(self, timeout: float) -> list[Task]:
+        deadline = time.monotonic() + timeout
+        before: int | None = None
+        while True:
+            with uninterrupted(), self._changed:
+                before = self._before() if before is None else before
+                left = deadline - time.monotonic()
+                if self._tasks or self._wakes != before or left <= 0:
+                    return self._take()
+                with contextlib.suppress(BlockingIOError):
+                    os.eventfd_read(self._bell)
+            bell = select.poll()
+            bell.register(self._bell, select.POLLIN)
+            bell.poll(1000 * left)
+
+    def _before(self) -> int:
+        return self._heard if self._wakes != self._heard else self._wakes
+
+    def _take(self) -> list[Task]:
+        self._heard = self._wakes
+        ended, self._tasks = self._tasks, []
+        return ended
