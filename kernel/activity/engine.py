@@ -141,20 +141,31 @@ class Ended:
         self._tasks: list[Task] = []
         self._wakes = self._heard = 0
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        weakref.finalize(self, os.close, self._bell)
+        self._hang_up = weakref.finalize(self, os.close, self._bell)
 
     def add(self, task: Task) -> None:
         """One more has ended."""
         with uninterrupted(), self._changed:
             self._tasks.append(task)
             self._changed.notify()
-            os.eventfd_write(self._bell, 1)
+            self._ring()
 
     def wake(self) -> None:
         """Let all that wait return, or else the next one."""
         with uninterrupted(), self._changed:
             self._wakes += 1
             self._changed.notify_all()
+            self._ring()
+
+    def close(self) -> None:
+        """Give the descriptor back; nobody is kept waiting any more."""
+        self.wake()
+        with uninterrupted(), self._changed:
+            self._hang_up()
+            self._bell = -1
+
+    def _ring(self) -> None:
+        if self._bell >= 0:
             os.eventfd_write(self._bell, 1)
 
     def wait(self, timeout: float) -> list[Task]:
@@ -173,7 +184,7 @@ class Ended:
             with uninterrupted(), self._changed:
                 before = self._before() if before is None else before
                 left = deadline - time.monotonic()
-                if self._tasks or self._wakes != before or left <= 0:
+                if self._tasks or self._wakes != before or left <= 0 or self._bell < 0:
                     return self._take()
                 with contextlib.suppress(BlockingIOError):
                     os.eventfd_read(self._bell)

@@ -170,7 +170,7 @@ class Link:
                 self._loop.close()
             for task in self._pending:
                 self._end(task)
-            self.ended.wake()
+            self.ended.close()
 
     def _stop(self) -> None:
         self._news.set()

@@ -170,7 +170,7 @@ class Pool:
                 self._wake_thread()
         if thread is not None and thread is not threading.current_thread():
             thread.join()
-        self.ended.wake()
+        self.ended.close()
 
     def _refuse_closed(self) -> None:
         if self._owner != os.getpid():
