@@ -10,6 +10,7 @@ import importlib.abc
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -27,6 +28,10 @@ from tests import processes
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
+
+# A shell starts what runs in the background with interrupts ignored, which all that it starts would inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = ("storage", "kernel", "widgets", "extensions", "hub_config", "notebooks")

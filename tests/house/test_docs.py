@@ -18,8 +18,9 @@ PAGES = {"README.md": OPENING, **{str(file.relative_to(ROOT)): "" for file in WH
 
 
 def python_of(page: str) -> str:
-    """The Python blocks of a page, one after the other."""
-    return "\n".join(re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL))
+    """The Python blocks of a page, one after the other; those of a notebook are cells, which are transactions."""
+    between = "\n__import__('transaction').commit()\n" if PAGES[page] else "\n"
+    return between.join(re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL))
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if python_of(page)])
