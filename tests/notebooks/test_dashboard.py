@@ -217,10 +217,13 @@ def test_a_database_that_cannot_be_opened_is_said(wendelin_home: Path) -> None:
 
 @pytest.mark.usefixtures("filled")
 def test_closing_leaves_no_thread() -> None:
+    before = set(threading.enumerate())  # of other tests of this process
+
     async def scenario(board: Dashboard) -> None:
         assert any(thread.name == "wendelin observer" for thread in threading.enumerate())
         board.close()
-        left = [thread.name for thread in threading.enumerate() if thread.name.startswith("wendelin")]
+        new = set(threading.enumerate()) - before
+        left = [thread.name for thread in new if thread.name.startswith("wendelin")]
         assert left == []
 
     live(scenario)
