@@ -16,7 +16,7 @@ import os
 import socket
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -25,7 +25,7 @@ from ZODB.POSException import ConflictError, POSKeyError
 
 from wendelin.kernel.activity.engine import Engine, Task
 from wendelin.kernel.activity.work import was_stopped, work
-from wendelin.storage.activities.message import FAILED, PENDING, SKIPPED, Message
+from wendelin.storage.activities.message import FAILED, MERGED, PENDING, Message
 from wendelin.storage.activities.order import Item, Order
 from wendelin.storage.activities.queue import ActivityQueue, queue_of
 from wendelin.storage.activities.run import Outcome, note_death
@@ -58,9 +58,10 @@ class Dispatcher:
     what a monitor shows.
     """
 
-    def __init__(self, url: str, engine: Engine, name: str = "") -> None:
+    def __init__(self, url: str, engine: Engine, node: str = "") -> None:
         self.url, self.engine = url, engine
-        self.name = name or f"{socket.gethostname()}:{os.getpid()}"
+        self.node = node or socket.gethostname()
+        self.name = f"{self.node}:{os.getpid()}"
         self.leads = False
         self.ended = self.failures = 0
         self._order = Order()
@@ -72,6 +73,8 @@ class Dispatcher:
         self._removing: set[str] = set()
         self._seen: set[str] = set()
         self._duplicates: list[Message] = []
+        self._wanted: set[str] = set()
+        self._held: deque[list[Item]] = deque()
         self._token = ""
         self._renewed = self._stored = 0.0
         self._stopping = threading.Event()
@@ -181,7 +184,8 @@ class Dispatcher:
         for task in list(self._tasks):
             task.cancel()
         self._tasks, self._deadlines, self._gone, self._order = {}, {}, set(), Order()
-        self._removing, self._seen, self._duplicates = set(), set(), []
+        self._removing, self._seen, self._duplicates, self._wanted = set(), set(), [], set()
+        self._held.clear()
 
     # -- a round
 
@@ -202,7 +206,7 @@ class Dispatcher:
         self._start()
         if stores and (self._remove(queue) or changed):
             for message in self._duplicates:
-                message.stop(SKIPPED)
+                message.stop(MERGED)
             manager.commit()
             self._duplicates = []
             self._stored, self._removing = time.time(), set()
@@ -271,7 +275,9 @@ class Dispatcher:
             if message.uid not in self._order.items:
                 self._add([message])
                 queue.board[message.uid] = message
-            elif message.uid not in self._order.running:
+            elif message.uid in self._order.running:
+                self._wanted.add(message.uid)  # its failure has not been heard of yet
+            else:
                 self._order.again(message.uid, message.not_before)
             return
         self._gone.add(message.uid)
@@ -281,19 +287,24 @@ class Dispatcher:
         self.engine.wake()
 
     def _start(self) -> None:
-        room = self.engine.slots * AHEAD - len(self._tasks)
-        if room <= 0:
-            return
-        for group in self._order.start(time.time(), room):
-            several = [[item] for item in group] if any(item.uid in self._alone for item in group) else [group]
-            for items in several:
-                options = items[0].options
-                task = self.engine.start(
-                    work, self.url, [item.oid for item in items], options.group_method_id, self.name
-                )
-                self._tasks[task] = items
-                if options.timeout is not None:
-                    self._deadlines[task] = time.time() + options.timeout
+        room = self.engine.slots * AHEAD - len(self._tasks) - len(self._held)
+        for group in self._order.start(time.time(), room, self.node) if room > 0 else ():
+            apart = any(item.uid in self._alone for item in group)
+            for items in [[item] for item in group] if apart else [group]:
+                if items[0].options.timeout is None:
+                    self._hand_over(items)
+                else:
+                    self._held.append(items)
+        while self._held and len(self._tasks) < self.engine.slots:  # its time counts from now on
+            items = self._held.popleft()
+            task = self._hand_over(items)
+            self._deadlines[task] = time.time() + (items[0].options.timeout or 0.0) * len(items)
+
+    def _hand_over(self, items: list[Item]) -> Task:
+        oids, group = [item.oid for item in items], items[0].options.group_method_id
+        task = self.engine.start(work, self.url, oids, group, self.name)
+        self._tasks[task] = items
+        return task
 
     def _cancel_late(self) -> None:
         now = time.time()
@@ -318,8 +329,7 @@ class Dispatcher:
         if items is None:
             return
         if task.cancelled and late is not None and time.time() >= late:
-            for item in items:
-                self._died(item, f"it took longer than its time-out of {item.options.timeout:g} s", last=False)
+            self._took_too_long(items)
         elif task.cancelled:
             for item in items:
                 self._order.again(item.uid)
@@ -332,12 +342,25 @@ class Dispatcher:
                 self._note(item, outcome)
 
     def _note(self, item: Item, outcome: Outcome) -> None:
+        wanted = item.uid in self._wanted
+        self._wanted.discard(item.uid)
         if outcome.kind == "ended":
             self.ended += 1
             self._gone.add(item.uid)
+            return
+        self.failures += outcome.kind != "conflict"
+        if wanted:
+            self._order.again(item.uid)
         else:
-            self.failures += outcome.kind != "conflict"
             self._order.again(item.uid, outcome.not_before, failed=outcome.kind == "failed")
+
+    def _took_too_long(self, items: list[Item]) -> None:
+        for item in items:
+            if len(items) > 1:  # one of them did: which one shows when each is run by itself
+                self._alone.add(item.uid)
+                self._order.again(item.uid)
+            else:
+                self._died(item, f"it took longer than its time-out of {item.options.timeout:g} s", last=False)
 
     def _buried(self, items: list[Item]) -> None:
         """A worker died with these: they are tried again, those of a group one by one."""

@@ -21,7 +21,7 @@ _LOOK = 0.5
 
 def serve(url: str, engine: Engine, *, name: str = "", idle: float | None = None, stop: threading.Event) -> None:
     """Dispatch the activities of `url` to `engine` until `stop` is set, or for `idle` seconds nothing was waiting."""
-    dispatcher = Dispatcher(url, engine, name)
+    dispatcher = Dispatcher(url, engine, node=name)
     thread = threading.Thread(target=dispatcher.run, name="wendelin dispatcher", daemon=True)
     thread.start()
     busy = time.monotonic()

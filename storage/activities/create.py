@@ -92,7 +92,8 @@ def activate(
     serialization_tag
         At most one message of the same such tag runs at any time.
     priority, at_date, delay, node
-        From -128 (first) to 127; not before that time; not before so many seconds; only on the node of that name.
+        From -128 (first) to 127; not before that time; not before so many seconds; only while the node of that name
+        dispatches.
     unique
         Nothing is added while another message with the same object, method and tag waits.
     group_method_id, group_method_cost

@@ -12,8 +12,15 @@ from typing import Any
 import transaction
 from ZODB.POSException import POSKeyError
 
-from wendelin.storage.activities.message import CANCELLED, DONE, FAILED, PENDING, SKIPPED, Message
+from wendelin.storage.activities.message import CANCELLED, DONE, FAILED, MERGED, MISSING, PENDING, SKIPPED, Message
 from wendelin.storage.errors import ActivityError
+
+_WHY = {
+    CANCELLED: "a person cancelled it",
+    SKIPPED: "a person skipped it",
+    MERGED: "another one with the same object, method and tag waited already",
+    MISSING: "its object does not exist any more",
+}
 
 _LOOK_SECONDS = 1.0  # a lost wake-up costs this much
 
@@ -41,7 +48,7 @@ class ActivityHandle:
         """Wait for what the call returned.
 
         Raises `ActivityError` with the worker's traceback when it failed for good, `CancelledError` when a person
-        stopped it, and `TimeoutError`.
+        stopped it, it was merged or its object is gone, and `TimeoutError`.
         """
         if not self.wait(timeout):
             raise TimeoutError(f"activity {self.uid[:8]} ({self._name}) is {self.state} after {timeout} s")
@@ -96,6 +103,4 @@ def _outcome(message: Message) -> Any:
         return message.value()
     if message.state == FAILED:
         raise ActivityError(f"{message!r} failed after {message.tries + 1} runs; its last traceback:\n{message.error}")
-    if message.state in (CANCELLED, SKIPPED):
-        raise CancelledError(f"{message!r} was {message.state} by a person")
-    return None
+    raise CancelledError(f"{message!r} will not run: {_WHY[message.state]}")

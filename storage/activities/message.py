@@ -18,6 +18,9 @@ from wendelin.storage.errors import MissingObjectError
 #: States. The first is the only one from which a worker runs a message.
 PENDING, DONE, FAILED, CANCELLED, SKIPPED = "pending", "done", "failed", "cancelled", "skipped"
 
+#: What becomes of a `unique` message while its like waits, and of one whose object is gone.
+MERGED, MISSING = "merged", "missing"
+
 #: Seconds before the first repetition after an error; see `Message.failed`.
 RETRY_SECONDS = 30.0
 
@@ -29,7 +32,7 @@ class Message(Persistent):
     """One call that was asked for, by whom, when, under which conditions, and what became of it.
 
     `uid` is a random key that is the same however often the method is run: give it to systems outside the database, so
-    that they notice repetitions. `state`: pending, done, failed, cancelled or skipped.
+    that they notice repetitions. `state`: pending, done, failed, cancelled, skipped, merged or missing.
     """
 
     def __init__(
@@ -106,7 +109,7 @@ class Message(Persistent):
         self.not_before = time.time() + seconds * (1 + secrets.randbelow(1000) / 5000)
 
     def stop(self, state: str) -> None:
-        """A person cancels or skips it."""
+        """It will not run: a person cancels or skips it, its like waits already, or its object is gone."""
         self.state, self.ended = state, time.time()
 
     def retry(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from wendelin.storage.activities.options import Options
@@ -133,13 +133,13 @@ class Order:
         elsewhere: list[tuple[int, int, str]] = []
         while self._ready and len(out) < most:
             entry = heapq.heappop(self._ready)
-            item = self._startable(entry[2], now)
-            if item is None:
-                continue
-            if node is not None and item.options.node not in ("", node):
+            wanted = self.items[entry[2]].options.node if entry[2] in self.items else ""
+            if node is not None and wanted not in ("", node):
                 elsewhere.append(entry)
                 continue
-            out.append(self._group(item, now))
+            item = self._startable(entry[2])
+            if item is not None:
+                out.append(self._group(item))
         for entry in elsewhere:
             heapq.heappush(self._ready, entry)
         return out
@@ -177,7 +177,7 @@ class Order:
     def _obstacles(self, item: Item) -> list[Key]:
         return [key for key in item.waits_for if self._present[key] > (key in item.keys)]
 
-    def _startable(self, uid: str, now: float) -> Item | None:
+    def _startable(self, uid: str) -> Item | None:
         item = self.items.get(uid)
         if item is None or item.failed or uid in self.running:
             return None
@@ -204,7 +204,7 @@ class Order:
                 if uid in self.items:
                     self._place(self.items[uid])
 
-    def _group(self, first: Item, now: float) -> list[Item]:
+    def _group(self, first: Item) -> list[Item]:
         """With others of the same group, as many as fit into one call."""
         group = first.options.group_method_id
         if group is None:
@@ -217,20 +217,17 @@ class Order:
             if item is None or item.uid in self.running:
                 continue
             fits = item.options.group_method_id == group and cost + item.options.group_method_cost <= 1.0 + 1e-9
-            alike = item.options.node == first.options.node and item.options.priority == first.options.priority
+            alike = all(
+                getattr(item.options, name) == getattr(first.options, name) for name in ("node", "priority", "timeout")
+            )
             if not (fits and alike):
                 passed.append(entry)
                 if cost + item.options.group_method_cost > 1.0 + 1e-9 or len(passed) > 64:
                     break
                 continue
-            if self._startable(item.uid, now) is not None:
+            if self._startable(item.uid) is not None:
                 out.append(item)
                 cost += item.options.group_method_cost
         for entry in passed:
             heapq.heappush(self._ready, entry)
         return out
-
-
-def uids(groups: Iterable[Iterable[Item]]) -> list[str]:
-    """The uids of all items in some groups."""
-    return [item.uid for group in groups for item in group]

@@ -19,7 +19,7 @@ from typing import Any
 from ZODB.POSException import ConflictError, POSKeyError
 
 from wendelin.storage.activities.create import operations
-from wendelin.storage.activities.message import CANCELLED, Message
+from wendelin.storage.activities.message import MISSING, Message
 from wendelin.storage.activities.user import acting_as
 from wendelin.storage.errors import ActivityError, MissingObjectError
 
@@ -214,7 +214,7 @@ def _note_error(message: Message, text: str, node: str) -> None:
 
 def _dropped(connection: Any, oid: bytes, error: MissingObjectError) -> Outcome:
     log.warning("%s; the activity is deleted", error)
-    return _change(connection, oid, lambda message: message.stop(CANCELLED))
+    return _change(connection, oid, lambda message: message.stop(MISSING))
 
 
 def _change(connection: Any, oid: bytes, change: Callable[[Message], None]) -> Outcome:

@@ -163,6 +163,70 @@ def test_a_time_out_ends_a_run(data: ZBigArray, dispatcher: Dispatcher) -> None:
         handle.result(60)
 
 
+def test_in_a_group_only_what_hangs_takes_too_long(data: ZBigArray, dispatcher: Dispatcher) -> None:
+    @wendelin.operation
+    def perhaps(data: ZBigArray, place: int) -> int:
+        while place == 2:
+            time.sleep(0.05)
+        data[place] = -1
+        return place
+
+    options: dict[str, Any] = {"group_method_id": "", "timeout": 1, "max_retry": 0}
+    handles = [data.activate(**options).perhaps(place) for place in range(4)]
+    transaction.commit()
+    assert [handles[place].result(60) for place in (0, 1, 3)] == [0, 1, 3]
+    with pytest.raises(ActivityError, match="longer than its time-out"):
+        handles[2].result(60)
+    transaction.begin()
+    assert data[:5].tolist() == [-1, -1, 2, -1, 4]
+
+
+def test_a_node_that_was_named_does_it(data: ZBigArray, conn: Any, engine: LocalEngine) -> None:
+    handle = data.activate(node="b").process(3, 1)
+    other = data.activate().process(4, 1)
+    transaction.commit()
+    with running(Dispatcher(conn.url, engine, node="a")) as first:
+        assert other.result(60) == 4
+        until(lambda: first.state["running"] == 0)
+        assert handle.state == "pending"
+    with running(Dispatcher(conn.url, engine, node="b")):
+        assert handle.result(60) == 3
+
+
+def test_a_retry_before_the_failure_was_heard_of_counts(data: ZBigArray, conn: Any, engine: LocalEngine) -> None:
+    """The worker has stored the failure, a person has asked for another try, and only then the dispatcher looks."""
+
+    @wendelin.operation
+    def fragile(data: ZBigArray) -> str:
+        if data[0] == 0:
+            raise ValueError("zero")
+        return "fine"
+
+    dispatcher = Dispatcher(conn.url, engine)
+    heard = threading.Event()
+    take_back = dispatcher._take_back
+
+    def late(task: Any) -> None:
+        assert heard.wait(60)
+        transaction.manager.abort()
+        dispatcher._round()
+        take_back(task)
+
+    dispatcher._take_back = late  # type: ignore[method-assign]
+    with running(dispatcher):
+        handle = data.activate(max_retry=0).fragile()
+        transaction.commit()
+        until(lambda: handle.state == "failed")
+        transaction.begin()
+        data[0] = 1
+        queue = queue_of(conn)
+        assert queue is not None
+        queue.retry(queue.find(handle.uid))
+        transaction.commit()
+        heard.set()
+        assert handle.result(60) == "fine"
+
+
 def test_what_waits_in_a_circle_fails_and_says_so(data: ZBigArray, dispatcher: Dispatcher) -> None:
     first = data.activate(tag="a", after_tag="b").process(0, 1)
     second = data.activate(tag="b", after_tag="a").process(0, 1)

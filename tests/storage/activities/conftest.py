@@ -55,7 +55,7 @@ class Worker:
                 item = Item(message.uid, message._p_oid, message.path, message.method_id, options, message.not_before)
                 item.failed = message.state == "failed"
                 if not self.order.add(item):
-                    message.stop("skipped")
+                    message.stop("merged")
         manager.commit()
 
     def work(self, most: int = 1000) -> list[Outcome]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import CancelledError
 from typing import Any
 
 import numpy as np
@@ -246,10 +247,8 @@ def test_a_failed_one_can_be_skipped_or_cancelled(data: ZBigArray, worker: Worke
     transaction.begin()
     queue.skip(queue.find(handle.uid))
     transaction.commit()
-    from concurrent.futures import CancelledError
-
     for one, state in ((handle, "skipped"), (other, "cancelled")):
-        with pytest.raises(CancelledError, match=state):
+        with pytest.raises(CancelledError, match=f"a person {state} it"):
             one.result(1)
 
 
@@ -338,17 +337,20 @@ def test_groups_run_in_one_transaction_and_one_by_one_when_one_fails(
 
 
 def test_unique_ones_become_one(data: ZBigArray, worker: Worker, conn: Any) -> None:
-    for _ in range(5):
-        data.activate(unique=True, tag="x").process(0, 1)
+    handles = [data.activate(unique=True, tag="x").process(0, 1) for _ in range(5)]
     data.activate(unique=True, tag="y").process(0, 1)
     transaction.commit()
     assert len(worker.work()) == 2
+    assert sorted(handle.state for handle in handles) == ["done", *4 * ["merged"]]
+    merged = next(handle for handle in handles if handle.state == "merged")
+    with pytest.raises(CancelledError, match="same object, method and tag waited already"):
+        merged.result(1)
 
 
 def test_a_missing_object_deletes_its_messages(
     data: ZBigArray, worker: Worker, root: Any, conn: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    data.activate().process(0, 1)
+    handle = data.activate().process(0, 1)
     transaction.commit()
     del root["data"]
     transaction.commit()
@@ -357,6 +359,8 @@ def test_a_missing_object_deletes_its_messages(
     (outcome,) = worker.work()
     assert outcome.kind == "ended"
     assert "does not exist any more; the activity is deleted" in caplog.text
+    with pytest.raises(CancelledError, match="its object does not exist any more"):
+        handle.result(1)
     transaction.begin()
     queue = queue_of(conn)
     assert queue is not None
