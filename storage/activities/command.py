@@ -56,28 +56,21 @@ def show(uid: str, url: str | None) -> None:
             click.echo(f"\n{message.error}")
 
 
-@activity.command()
-@click.argument("uid", nargs=-1, required=True)
-@_DATABASE
-def retry(uid: tuple[str, ...], url: str | None) -> None:
-    """Run activities again, now."""
-    _each(url, uid, "retry", "is run again")
+def _add_action(action: str, told: str, text: str) -> None:
+    @activity.command(action, help=text)
+    @click.argument("uid", nargs=-1, required=True)
+    @_DATABASE
+    def act(uid: tuple[str, ...], url: str | None) -> None:
+        with _queue(url) as queue:
+            for one in uid:
+                message = _found(queue, one)
+                getattr(queue, action)(message)
+                click.echo(f"{message.uid[:8]} {told}")
 
 
-@activity.command()
-@click.argument("uid", nargs=-1, required=True)
-@_DATABASE
-def cancel(uid: tuple[str, ...], url: str | None) -> None:
-    """Let activities never run; those that wait for them go on."""
-    _each(url, uid, "cancel", "will not run")
-
-
-@activity.command()
-@click.argument("uid", nargs=-1, required=True)
-@_DATABASE
-def skip(uid: tuple[str, ...], url: str | None) -> None:
-    """Go on as if failed activities had done their work."""
-    _each(url, uid, "skip", "is skipped")
+_add_action("retry", "is run again", "Run activities again, now.")
+_add_action("cancel", "will not run", "Let activities never run; those that wait for them go on.")
+_add_action("skip", "is skipped", "Go on as if failed activities had done their work.")
 
 
 @activity.command()
@@ -107,14 +100,6 @@ def summary(message: Message) -> dict[str, Any]:
         "created": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(message.created)),
         "error": message.error.strip().rpartition("\n")[2],
     }
-
-
-def _each(url: str | None, uids: tuple[str, ...], action: str, told: str) -> None:
-    with _queue(url) as queue:
-        for uid in uids:
-            message = _found(queue, uid)
-            getattr(queue, action)(message)
-            click.echo(f"{message.uid[:8]} {told}")
 
 
 def _found(queue: ActivityQueue | None, uid: str) -> Message:

@@ -87,7 +87,7 @@ def _unpacked(state: State) -> State:
         "tail": _tuples(_ints_of(state["tail"]), 3),
         "segments": {
             **dict(zip(_ints_of(numbers), references, strict=True)),
-            **dict(_patches(state.get("patches", b""))),
+            **dict(pieces(_PATCH, state.get("patches", b""))),
         },
     }
 
@@ -118,11 +118,12 @@ def _flat(passed: list[Passed]) -> Iterator[int]:
         yield from itertools.chain.from_iterable([*written, *sealed])
 
 
-def _patches(raw: bytes) -> Iterator[tuple[int, bytes]]:
+def pieces(head: struct.Struct, raw: bytes) -> Iterator[tuple[int, bytes]]:
+    """Pieces that stand one behind the other, each behind a head of its number and its length."""
     at = 0
     while at < len(raw):
-        number, length = _PATCH.unpack_from(raw, at)
-        at += _PATCH.size
+        number, length = head.unpack_from(raw, at)
+        at += head.size
         yield number, raw[at : at + length]
         at += length
 

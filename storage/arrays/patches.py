@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import bisect
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from wendelin.storage.arrays.log import Entry
+from wendelin.storage.arrays.log import Entry, pieces
 from wendelin.storage.arrays.runs import HIDDEN, HOLE, PAGE, Interval, Run, clip, union
 
 #: Bytes of changes from which on a whole page is stored instead.
@@ -90,15 +90,6 @@ def applied(page: bytes, patches: Iterable[bytes]) -> bytes:
     """A page with patches laid over it."""
     out = bytearray(page.ljust(PAGE, b"\0"))
     for patch in patches:
-        for at, data in _parts(patch):
+        for at, data in pieces(_HEAD, patch):
             out[at : at + len(data)] = data
     return bytes(out)
-
-
-def _parts(patch: bytes) -> Iterator[tuple[int, bytes]]:
-    position = 0
-    while position < len(patch):
-        at, length = _HEAD.unpack_from(patch, position)
-        position += _HEAD.size
-        yield at, patch[position : position + length]
-        position += length

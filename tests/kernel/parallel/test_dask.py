@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import random
 from typing import Any
@@ -166,39 +166,39 @@ def wait_for(go: str, mine: str) -> int:
     return os.getpid()
 
 
-def test_a_killed_worker_is_not_seen(cluster: Cluster, tmp_path: Path) -> None:
-    started = [tmp_path / "0", tmp_path / "1"]
+def two_pids_though(kill: Callable[[list[Path]], object], cluster: Cluster, folder: Path) -> list[int]:
+    """Two tasks that wait until `kill`, called with the files that say that they run, has done what it does."""
+    started = [folder / "0", folder / "1"]
 
-    def kill() -> None:
-        victim = int(wait_until(lambda: started[0].exists() and started[0].read_text()))
-        os.kill(victim, signal.SIGKILL)
-        (tmp_path / "go").touch()
+    def then_go() -> None:
+        kill(started)
+        (folder / "go").touch()
 
-    killer = threading.Thread(target=kill)
+    killer = threading.Thread(target=then_go)
     killer.start()
     with parallel_config(backend="wendelin", engine=cluster.address, n_jobs=2):
-        found = Parallel(batch_size=1)(delayed(wait_for)(str(tmp_path / "go"), str(path)) for path in started)
+        found = Parallel(batch_size=1)(delayed(wait_for)(str(folder / "go"), str(path)) for path in started)
     killer.join()
-    assert len(found) == 2
+    return list(found)
+
+
+def test_a_killed_worker_is_not_seen(cluster: Cluster, tmp_path: Path) -> None:
+    def kill(started: list[Path]) -> None:
+        victim = int(wait_until(lambda: started[0].exists() and started[0].read_text()))
+        os.kill(victim, signal.SIGKILL)
+
+    assert len(two_pids_though(kill, cluster, tmp_path)) == 2
 
 
 def test_a_killed_scheduler_is_not_seen(cluster: Cluster, tmp_path: Path) -> None:
-    started = [tmp_path / "0", tmp_path / "1"]
-
-    def kill() -> None:
+    def kill(started: list[Path]) -> None:
         wait_until(lambda: all(path.exists() and path.read_text() for path in started))
         cluster.scheduler.kill()
         cluster.scheduler.start()
         # Dask's workers end when they lose their scheduler; whoever runs them starts them again.
         cluster.workers += [cluster.add_worker(name) for name in ("c", "d")]
-        (tmp_path / "go").touch()
 
-    killer = threading.Thread(target=kill)
-    killer.start()
-    with parallel_config(backend="wendelin", engine=cluster.address, n_jobs=2):
-        found = Parallel(batch_size=1)(delayed(wait_for)(str(tmp_path / "go"), str(path)) for path in started)
-    killer.join()
-    assert len(found) == 2
+    assert len(two_pids_though(kill, cluster, tmp_path)) == 2
 
 
 def kill_myself(number: int) -> int:

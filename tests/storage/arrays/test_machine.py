@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import transaction
 
 from tests.storage.arrays.conftest import open_folder
 from tests.storage.database.children import Child, Failed, children
+from tests.storage.database.servers import mounted
 from wendelin import ZBigArray
 from wendelin.storage.arrays import addresses
 from wendelin.storage.errors import AddressSpaceError
@@ -188,19 +188,6 @@ def test_overcommit_mode_2_is_named(root: Any, monkeypatch: pytest.MonkeyPatch) 
         ZBigArray((128 * MIB,), "i8")[:]
     transaction.commit()
     assert array[-1] == 5
-
-
-@contextlib.contextmanager
-def mounted(kind: str, options: str, folder: Path) -> Iterator[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
-    command = ["mount", "-t", kind, "-o", options, "wendelin-test", str(folder)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"needs the right to mount {kind} with {options}: {done.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @contextlib.contextmanager

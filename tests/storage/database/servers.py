@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -175,14 +175,19 @@ def postgresql_server(bin_folder: str | Path | None) -> Iterator[PostgresqlServe
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextmanager
-def small_disk(folder: Path, megabytes: int = 4) -> Iterator[Path]:
+def small_disk(folder: Path, megabytes: int = 4) -> AbstractContextManager[Path]:
     """A file system of a few MB, mounted at `folder`; skips where this user may not mount."""
+    return mounted("tmpfs", f"size={megabytes}m,mode=700", folder)
+
+
+@contextmanager
+def mounted(kind: str, options: str, folder: Path) -> Iterator[Path]:
+    """A file system, mounted at `folder`; skips where this user may not mount."""
     folder.mkdir(parents=True, exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=700", "wendelin-test", str(folder)]
-    mounted = subprocess.run(command, check=False, capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"needs the right to mount a tmpfs: {mounted.stderr.strip()}")
+    command = ["mount", "-t", kind, "-o", options, "wendelin-test", str(folder)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"needs the right to mount {kind} with {options}: {done.stderr.strip()}")
     try:
         yield folder
     finally:
