@@ -1,6 +1,6 @@
 """The client's cache of database records, that never fails a transaction.
 
-In ten minutes of kills a ZEO cache once evicted a record that its index did not have, and raised KeyError out of a
+In a long run of kills a ZEO cache evicted a record that its index did not have, and raised KeyError out of a
 commit that the server had acknowledged. What a cache lost can be asked for again: it is emptied, and work goes on.
 """
 
