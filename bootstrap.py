@@ -22,6 +22,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -138,8 +139,12 @@ def cmd_lock(options: argparse.Namespace) -> int:
         "--omit-lockfile-registry-resolved",
         "--ignore-scripts",
     ]
-    step("package-lock.json", [*npm, "--prefix", PROXY_SOURCE], hint)
-    lock = json.loads((PROXY_SOURCE / "package-lock.json").read_text())
+    # In a folder of its own: beside the installed proxy, npm would follow its link and lock paths on this machine.
+    with tempfile.TemporaryDirectory() as place:
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(PROXY_SOURCE / name, place)
+        step("package-lock.json", [*npm, "--prefix", place], hint)
+        lock = json.loads(Path(place, "package-lock.json").read_text())
     for package in lock["packages"].values():
         package.pop("funding", None)
     (PROXY_SOURCE / "package-lock.json").write_text(json.dumps(lock, indent=2) + "\n")
