@@ -1,4 +1,4 @@
-"""`%load_ext wendelin`: the magics, `db`, `root` and `np` in any IPython, a terminal or another kernel.
+"""`%load_ext wendelin`: the magics, `db`, `root`, `np` and `wendelin` in any IPython, a terminal or another kernel.
 
 Everything but transactions of cells, which change what a cell means: `%wendelin cells on` or the setting
 `c.WendelinMagics.cells = True` switch them on.

@@ -35,8 +35,8 @@ class InterruptedAfterCommit(KeyboardInterrupt):  # it is no error
 class Session:
     """A connection and its transactions, for the thread that made the session.
 
-    `namespace` receives `db`, `root` and `np` when a database is open, through `push` if that is given; while none
-    is, the first two are `Missing`, which raise what to do.
+    `namespace` receives `db`, `root`, `np` and `wendelin` when a database is open, through `push` if that is given;
+    while none is, the first two are `Missing`, which raise what to do.
     """
 
     def __init__(self, namespace: MutableMapping[str, Any], push: Callable[[dict[str, Any]], object] | None = None):
@@ -69,7 +69,7 @@ class Session:
         return self._manager is None and "transaction" not in sys.modules
 
     def open(self, url: str | None = None, *, read_only: bool = False) -> Connection:
-        """Connect to `url` (nothing: the default database) and bind `db`, `root` and `np`.
+        """Connect to `url` (nothing: the default database) and bind `db`, `root`, `np` and `wendelin`.
 
         A connection that was open is closed, which raises `UsageError` when it holds uncommitted changes; while
         another database cannot be opened, that one stays. Raises what `wendelin.connect` raises.
@@ -139,7 +139,10 @@ class Session:
     def _bind(self, names: dict[str, Any]) -> None:
         import numpy as np
 
-        self._push(names if "np" in self.namespace else {**names, "np": np})
+        import wendelin
+
+        plain = {"np": np, "wendelin": wendelin}
+        self._push({**names, **{name: value for name, value in plain.items() if name not in self.namespace}})
 
     # -- transactions
 

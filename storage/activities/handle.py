@@ -102,5 +102,6 @@ def _outcome(message: Message) -> Any:
     if message.state == DONE:
         return message.value()
     if message.state == FAILED:
-        raise ActivityError(f"{message!r} failed after {message.tries + 1} runs; its last traceback:\n{message.error}")
+        runs = f"{message.tries + 1} runs" if message.tries else "one run"
+        raise ActivityError(f"{message!r} failed after {runs}; its last traceback:\n{message.error}")
     raise CancelledError(f"{message!r} will not run: {_WHY[message.state]}")

@@ -33,12 +33,13 @@ def session(wendelin_home, monkeypatch):
 
 
 def test_open_binds_names(session):
-    """Opening gives the three names; a variable `np` of the user's own stays."""
+    """Opening gives the four names; a variable `np` of the user's own stays."""
     session.namespace["np"] = "mine"
     session.ensure_open()
     assert session.namespace["db"] is session.connection
     assert session.namespace["root"] is session.connection.root()
     assert session.namespace["np"] == "mine"
+    assert session.namespace["wendelin"] is wendelin
 
 
 def test_commit_signs(session, monkeypatch):
