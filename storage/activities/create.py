@@ -33,11 +33,6 @@ def operation(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def operations() -> dict[str, Callable[..., Any]]:
-    """The registered functions by their names."""
-    return dict(_operations)
-
-
 def activator(obj: Any, options: dict[str, Any]) -> Activator:
     """What `obj.activate(**options)` returns."""
     connection = getattr(obj, "_p_jar", None)
@@ -125,12 +120,24 @@ def _create(
     **named: Any,
 ) -> ActivityHandle:
     queue = made_queue(connection)
-    message = Message(connection, target, name, (function, arguments, named), options)
+    message = Message(connection, target, name, (function, arguments, named), options, _helpers(options))
     message.process = process
     connection.add(message)
     queue.add(message)
     _tell_after_commit(connection)
     return ActivityHandle(connection.url, message._p_oid, message.uid, name)
+
+
+def _helpers(options: Options) -> dict[str, Callable[..., Any]]:
+    """The operations that options name, which workers may not have."""
+    found: dict[str, Callable[..., Any]] = {}
+    for option in ("group_method_id", "on_error_callback"):
+        name = getattr(options, option)
+        if name:
+            if name not in _operations:
+                raise OptionError(f"{option}={name!r} is no operation: register the function with @wendelin.operation")
+            found[name] = _operations[name]
+    return found
 
 
 def _tell_after_commit(connection: Any) -> None:

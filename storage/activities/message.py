@@ -36,14 +36,21 @@ class Message(Persistent):
     """
 
     def __init__(
-        self, connection: Any, target: Any, method_id: str, call: tuple[Any, Any, Any], options: Options
+        self,
+        connection: Any,
+        target: Any,
+        method_id: str,
+        call: tuple[Any, Any, Any],
+        options: Options,
+        helpers: dict[str, Any] | None = None,
     ) -> None:
         self.uid = secrets.token_hex(12)
         self.target = None if target is None else WeakRef(target)
         self.path = "" if target is None else path_of(target)
         self.method_id = method_id
         self.call, references = packed(call, connection)
-        self.references = [obj for obj in references if obj is not target]
+        self.helpers, more = packed(helpers, connection) if helpers else (b"", [])
+        self.references = [obj for obj in (*references, *more) if obj is not target]
         self.settings = {
             field.name: value
             for field in dataclasses.fields(options)
@@ -67,6 +74,10 @@ class Message(Persistent):
         if found is None:
             found = self._v_options = Options(**self.settings)
         return found
+
+    def helper(self, name: str) -> Any:
+        """An operation that its options name: of the group, or to be told when it fails."""
+        return unpacked(self.helpers, self._p_jar)[name]
 
     @property
     def is_pending(self) -> bool:
@@ -92,8 +103,8 @@ class Message(Persistent):
             self.references = [*self.references, *references]
         self.state, self.ended, self.error, self.node = DONE, time.time(), "", node
 
-    def failed(self, error: str, node: str = "") -> None:
-        """Note an error: it is tried again later, each time later, and fails after the last time.
+    def failed(self, error: str, node: str = "", *, last: bool = False) -> None:
+        """Note an error: it is tried again later, each time later, and fails after the `last` time.
 
         The n-th repetition waits 30 s × (n² + 1) (CMFActivity's rule), or n × `delay` where that was given, and up to
         a fifth more at random, so that many that failed together do not come back together.
@@ -101,7 +112,7 @@ class Message(Persistent):
         options = self.options
         most = MAX_RETRY if options.max_retry is None else options.max_retry
         self.error, self.node = error, node
-        if self.tries >= most:
+        if last or self.tries >= most:
             self.state, self.ended = FAILED, time.time()
             return
         seconds = RETRY_SECONDS * (self.tries**2 + 1) if options.delay is None else options.delay * (self.tries + 1)

@@ -18,8 +18,9 @@ from typing import Any
 
 from ZODB.POSException import ConflictError, POSKeyError
 
-from wendelin.storage.activities.create import operations
 from wendelin.storage.activities.message import MISSING, Message
+from wendelin.storage.activities.options import Options
+from wendelin.storage.activities.queue import made_queue
 from wendelin.storage.activities.user import acting_as
 from wendelin.storage.errors import ActivityError, MissingObjectError
 
@@ -102,11 +103,8 @@ def _together(connection: Any, oids: Sequence[bytes], group: str, node: str) -> 
         messages = [message for message in found if isinstance(message, Message)]
         running.note(f"{len(messages)} activities {messages[0].method_id if messages else ''}")
         if group and messages:
-            function = operations().get(group)
-            if function is None:
-                raise ActivityError(f"no operation {group!r} is registered here: register it with @wendelin.operation")
             with _as_creator(messages[0], running):
-                function(messages)
+                messages[0].helper(group)(messages)
             for message in messages:
                 _finish(message, None, node)
         else:
@@ -181,13 +179,7 @@ def _noted(connection: Any, oid: bytes, error: BaseException, node: str) -> Outc
 
 def note_death(connection: Any, oid: bytes, why: str, node: str = "", *, last: bool) -> Outcome:
     """A worker died while it had this message: `last` says that it is not to be tried again."""
-
-    def change(message: Message) -> None:
-        if last:
-            message.tries = 1 << 30
-        _note_error(message, why, node)
-
-    return _change(connection, oid, change)
+    return _change(connection, oid, lambda message: _note_error(message, why, node, last=last))
 
 
 def _conflicting(connection: Any, oid: bytes, error: BaseException, node: str) -> Outcome:
@@ -197,19 +189,24 @@ def _conflicting(connection: Any, oid: bytes, error: BaseException, node: str) -
     return Outcome(message.uid, oid, "conflict", time.time() + random.random())
 
 
-def _note_error(message: Message, text: str, node: str) -> None:
-    message.failed(text, node)
+def _note_error(message: Message, text: str, node: str, *, last: bool = False) -> None:
+    message.failed(text, node, last=last)
     if message.state != "failed":
         return
     if message.process is not None:
         message.process.post(None, error=text, source=message.uid)
-    callback = message.options.on_error_callback
-    if callback:
-        function = operations().get(callback)
-        if function is None:
-            log.error("%r: no operation %r is registered to be told", message, callback)
-        else:
-            function(message)
+    if message.options.on_error_callback:
+        _leave_callback(message, message.options.on_error_callback)
+
+
+def _leave_callback(message: Message, name: str) -> None:
+    """To be told is an activity of its own: its errors are its own, and no dispatcher runs what others wrote."""
+    connection = message._p_jar
+    call: tuple[Any, Any, Any] = (message.helper(name), (message,), {})
+    with acting_as(message.user):
+        told = Message(connection, None, name, call, Options())
+    connection.add(told)
+    made_queue(connection).add(told)
 
 
 def _dropped(connection: Any, oid: bytes, error: MissingObjectError) -> Outcome:

@@ -107,11 +107,13 @@ def test_a_method_a_function_and_what_is_neither(data: ZBigArray, root: Any, wor
         ({"max_retry": -1}, "max_retry=-1"),
         ({"at_date": "soon"}, "at_date='soon'"),
         ({"after_path": object()}, "after_path"),
+        ({"on_error_callback": "nobody"}, "'nobody' is no operation: register"),
+        ({"group_method_id": "nobody"}, "'nobody' is no operation: register"),
     ],
 )
 def test_options_that_make_no_sense(data: ZBigArray, options: dict[str, Any], told: str) -> None:
     with pytest.raises(OptionError, match=told):
-        data.activate(**options)
+        data.activate(**options).process(0, 1)
 
 
 def test_views_go_by_reference_and_persistent_objects_live(data: ZBigArray, root: Any, worker: Worker) -> None:
@@ -190,8 +192,11 @@ def test_errors_are_repeated_then_fail_and_a_person_helps(
 ) -> None:
     monkeypatch.setattr(messages, "RETRY_SECONDS", 1.0)
     root["broken"] = True
-    told: list[Message] = []
-    wendelin.operation(_named("tell_me", told.append))
+
+    @wendelin.operation
+    def tell_me(message: Message) -> None:
+        message._p_jar.root()["told"] = [message.uid, message.state, current_user()]
+
     results = root["results"] = ActiveProcess()
     transaction.commit()
 
@@ -207,14 +212,15 @@ def test_errors_are_repeated_then_fail_and_a_person_helps(
     transaction.commit()
     dates, outcome = [], Outcome("", b"", "")
     for _ in range(3):
-        (outcome,) = worker.work()
+        outcome, *callback = worker.work()
+        assert len(callback) == (outcome.kind == "failed")
         dates.append(outcome.not_before - time.time())
         worker.now = outcome.not_before
     assert 0.9 < dates[0] < 1.2 < 1.9 < dates[1] < 2.4
     assert outcome.kind == "failed"
     assert "ValueError: the sensor is broken" in outcome.error
     assert worker.work() == [], "what waits for a failed one does not run"
-    assert [message.uid for message in told] == [handle.uid]
+    assert fresh(root)["told"] == [handle.uid, "failed", current_user()]
     with pytest.raises(ActivityError, match=r"failed after 3 runs(.|\n)*the sensor is broken"):
         handle.result(1)
     transaction.begin()
@@ -378,14 +384,6 @@ def test_thousands_in_one_transaction_and_in_many(data: ZBigArray, conn: Any) ->
     assert queue is not None
     assert len({message.uid for message in queue}) == 1300
     assert all(len(inbox.entries) < 200 for inbox in queue.inboxes)
-
-
-def _named(name: str, function: Any) -> Any:
-    def call(*arguments: Any) -> Any:
-        return function(*arguments)
-
-    call.__name__ = name
-    return call
 
 
 class _default_manager:
