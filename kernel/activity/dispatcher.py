@@ -41,6 +41,9 @@ LEASE_SECONDS, RENEW_SECONDS = 3.0, 1.0
 #: Seconds between two commits of the dispatcher while workers are busy, and ended messages that make one due.
 STORE_SECONDS, STORE_MESSAGES = 0.2, 1000
 
+#: Seconds in which calls that end are gathered while others are at hand for the workers.
+GATHER_SECONDS = 0.003
+
 #: Seconds between two looks when nothing was heard of.
 LOOK_SECONDS = 0.5
 
@@ -125,7 +128,7 @@ class Dispatcher:
             while not self._stopping.is_set():
                 if self.leads or self._take_lease():
                     self._round()
-                    tasks = self.engine.wait(self._patience())
+                    tasks = self._ended_tasks()
                 else:
                     tasks = self.engine.wait(LOOK_SECONDS)
                 for task in tasks:
@@ -136,6 +139,14 @@ class Dispatcher:
             stop_watching()
             self._connection.transaction_manager.abort()
             self._connection.close()
+
+    def _ended_tasks(self) -> list[Task]:
+        """What has ended. While the workers have enough to do, a few are waited for: each round asks the server."""
+        tasks = self.engine.wait(self._patience())
+        if tasks and len(self._tasks) - len(tasks) >= self.engine.slots:
+            time.sleep(GATHER_SECONDS)
+            tasks += self.engine.wait(0)
+        return tasks
 
     def _patience(self) -> float:
         """Seconds until the next date, at most until the next look."""
@@ -237,6 +248,7 @@ class Dispatcher:
         for inbox in queue.inboxes:
             if inbox:
                 changed = True
+                self._connection.prefetch([message for uid, message in inbox if uid not in self._order.items])
                 for uid, message in inbox.take() if move else inbox:
                     known = uid in self._order.items or (not move and uid in self._seen)
                     self._seen.add(uid)

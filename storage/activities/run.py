@@ -99,6 +99,7 @@ def _alone(connection: Any, oid: bytes, node: str) -> Outcome:
 def _together(connection: Any, oids: Sequence[bytes], group: str, node: str) -> list[Outcome]:
     manager = connection.transaction_manager
     with _transaction(manager) as running:
+        connection.prefetch(oids)  # in one go instead of one question after the other
         found = [_pending(connection, oid) for oid in oids]
         messages = [message for message in found if isinstance(message, Message)]
         running.note(f"{len(messages)} activities {messages[0].method_id if messages else ''}")

@@ -101,6 +101,10 @@ class ZeoStorage(ClientStorage):
             self.ping()  # a commit can wait for a server that comes back; its objects' serials are checked there
         return super().tpc_begin(*arguments, **named)
 
+    def prefetch(self, *arguments: Any) -> None:
+        with self.explained("prefetch"):
+            super().prefetch(*arguments)
+
     def storeBlob(self, *arguments: Any) -> Any:
         with translated(Path(self.fshelper.base_dir)):
             return super().storeBlob(*arguments)
