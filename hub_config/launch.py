@@ -29,13 +29,15 @@ from wendelin.hub_config.folders import DataFolder
 from wendelin.hub_config.ports import free_port, require_free
 from wendelin.hub_config.settings import RUN_VARIABLE, SETTINGS_VARIABLE, Settings
 from wendelin.hub_config.tools import find_tools
-from wendelin.hub_config.watch import end_all, wait_until_gone
+from wendelin.hub_config.watch import end_all, wait_for_all, wait_until_gone
 from wendelin.storage.database import ondemand
 from wendelin.storage.database.urls import LocalURL, parse
 
 CONFIG = Path(__file__).with_name("jupyterhub_config.py")
 READY_SECONDS = 120.0
-STOP_SECONDS = 30.0
+STOP_SECONDS = 45.0
+#: Kernels whose server had to be ended find that out by themselves.
+LINGER_SECONDS = 10.0
 _LOG_LIMIT = 10 << 20
 
 Say = Callable[[str], None]
@@ -76,7 +78,9 @@ class Workbench:
         if self.hub is not None and self.hub.poll() is None:
             self.say("stopping: notebooks, dashboards and hub …")
             self.hub.terminate()
-            if not wait_until_gone(psutil.Process(self.hub.pid), STOP_SECONDS):
+            if wait_until_gone(psutil.Process(self.hub.pid), STOP_SECONDS):
+                wait_for_all(self.settings.run, LINGER_SECONDS)
+            else:
                 self.say(f"the hub did not end within {STOP_SECONDS:.0f} s: ending it")
         for found in end_all(self.settings.run):
             self.say(f"ended what was left: {found}")

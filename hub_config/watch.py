@@ -37,6 +37,16 @@ def processes_of(run: str) -> Iterator[psutil.Process]:
                 yield process
 
 
+def wait_for_all(run: str, seconds: float) -> bool:
+    """Whether all of `run` ended by itself within `seconds`; a kernel sees the end of its server a second later."""
+    end = time.monotonic() + seconds
+    while any(_alive(process) for process in processes_of(run)):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)
+    return True
+
+
 def end_all(run: str, patience: float = 10.0) -> list[str]:
     """End what is left of `run`: SIGTERM, and after `patience` seconds SIGKILL. Returns what it found, as text."""
     left = list(processes_of(run))
@@ -55,11 +65,18 @@ def end_all(run: str, patience: float = 10.0) -> list[str]:
 def wait_until_gone(process: psutil.Process, seconds: float) -> bool:
     """Whether `process` ended within `seconds`."""
     end = time.monotonic() + seconds
-    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+    while _alive(process):
         if time.monotonic() > end:
             return False
         time.sleep(0.05)
     return True
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _describe(process: psutil.Process) -> str:

@@ -35,3 +35,5 @@ def configure(c: Config, settings: Settings) -> None:
     # A first start compiles and reads half of the environment from a cold disk.
     c.Spawner.start_timeout = 120
     c.Spawner.http_timeout = 120
+    # A server that stops its kernels in order may need longer than the hub's ten seconds on a busy machine.
+    c.LocalProcessSpawner.interrupt_timeout = 25

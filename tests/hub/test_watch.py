@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from wendelin.hub_config.settings import RUN_VARIABLE
-from wendelin.hub_config.watch import end_all, processes_of
+from wendelin.hub_config.watch import end_all, processes_of, wait_for_all
 
 SLEEP = "import time; print('up', flush=True); time.sleep(300)"
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + SLEEP
@@ -52,6 +52,15 @@ def test_whoever_ignores_sigterm_is_killed():
     with started(STUBBORN, run) as child:
         end_all(run, patience=0.2)
         assert child.poll() is not None
+
+
+def test_whoever_ends_by_itself_is_waited_for():
+    run = uuid.uuid4().hex
+    with started(SLEEP, run) as child:
+        assert not wait_for_all(run, 0.1)
+        child.terminate()
+        assert wait_for_all(run, 20)
+        assert end_all(run) == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for a signal at the parent's death")
