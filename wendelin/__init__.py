@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from wendelin.storage.activities.merging import LogPage, MergingLog
     from wendelin.storage.activities.message import Message
     from wendelin.storage.activities.process import ActiveProcess, ActiveResult
+    from wendelin.storage.activities.progress import progress
     from wendelin.storage.activities.queue import ActivityQueue, Lease
     from wendelin.storage.activities.run import activity_key
     from wendelin.storage.arrays.array import ZBigArray
@@ -33,6 +34,32 @@ if TYPE_CHECKING:
     from wendelin.storage.database.connect import connect
     from wendelin.storage.errors import WendelinError
     from wendelin.storage.folder import Folder
+    from wendelin.storage.ubm.entities import Entities, entities
+    from wendelin.storage.ubm.entity import Entity
+    from wendelin.storage.ubm.events import Document, Event, Ticket
+    from wendelin.storage.ubm.files import File
+    from wendelin.storage.ubm.items import (
+        Asset,
+        DataArray,
+        DataItem,
+        DataLicence,
+        DataSet,
+        DataStream,
+        Device,
+        DeviceConfiguration,
+        Item,
+        Plant,
+        Sensor,
+        Turbine,
+        Vehicle,
+    )
+    from wendelin.storage.ubm.movements import DataAnalysis, DataIngestion, DataOrder, MaintenanceOrder, Movement
+    from wendelin.storage.ubm.names import NameTable
+    from wendelin.storage.ubm.nodes import Node, Organisation, Person, Project
+    from wendelin.storage.ubm.paths import Assignment, DataSupply, DataTransformation, Path, Tariff
+    from wendelin.storage.ubm.quantity import Money, Quantity
+    from wendelin.storage.ubm.resources import Component, DataOperation, DataProduct, Resource, Service
+    from wendelin.storage.ubm.trail import Trail, TrailPage
 
 _HOMES = {
     "connect": "wendelin.storage.database.connect",
@@ -47,6 +74,7 @@ _HOMES = {
     "activate": "wendelin.storage.activities.create",
     "operation": "wendelin.storage.activities.create",
     "activity_key": "wendelin.storage.activities.run",
+    "progress": "wendelin.storage.activities.progress",
     "ActiveProcess": "wendelin.storage.activities.process",
     "ActiveResult": "wendelin.storage.activities.process",
     "ActivityQueue": "wendelin.storage.activities.queue",
@@ -55,6 +83,50 @@ _HOMES = {
     "MergingLog": "wendelin.storage.activities.merging",
     "Message": "wendelin.storage.activities.message",
     "Folder": "wendelin.storage.folder",
+    "Entities": "wendelin.storage.ubm.entities",
+    "entities": "wendelin.storage.ubm.entities",
+    "Entity": "wendelin.storage.ubm.entity",
+    "Node": "wendelin.storage.ubm.nodes",
+    "Organisation": "wendelin.storage.ubm.nodes",
+    "Person": "wendelin.storage.ubm.nodes",
+    "Project": "wendelin.storage.ubm.nodes",
+    "Resource": "wendelin.storage.ubm.resources",
+    "DataProduct": "wendelin.storage.ubm.resources",
+    "DataOperation": "wendelin.storage.ubm.resources",
+    "Service": "wendelin.storage.ubm.resources",
+    "Component": "wendelin.storage.ubm.resources",
+    "Item": "wendelin.storage.ubm.items",
+    "Asset": "wendelin.storage.ubm.items",
+    "Turbine": "wendelin.storage.ubm.items",
+    "Vehicle": "wendelin.storage.ubm.items",
+    "Plant": "wendelin.storage.ubm.items",
+    "Device": "wendelin.storage.ubm.items",
+    "Sensor": "wendelin.storage.ubm.items",
+    "DataItem": "wendelin.storage.ubm.items",
+    "DataStream": "wendelin.storage.ubm.items",
+    "DataArray": "wendelin.storage.ubm.items",
+    "DataSet": "wendelin.storage.ubm.items",
+    "DataLicence": "wendelin.storage.ubm.items",
+    "DeviceConfiguration": "wendelin.storage.ubm.items",
+    "Path": "wendelin.storage.ubm.paths",
+    "DataSupply": "wendelin.storage.ubm.paths",
+    "DataTransformation": "wendelin.storage.ubm.paths",
+    "Assignment": "wendelin.storage.ubm.paths",
+    "Tariff": "wendelin.storage.ubm.paths",
+    "Movement": "wendelin.storage.ubm.movements",
+    "DataIngestion": "wendelin.storage.ubm.movements",
+    "DataAnalysis": "wendelin.storage.ubm.movements",
+    "DataOrder": "wendelin.storage.ubm.movements",
+    "MaintenanceOrder": "wendelin.storage.ubm.movements",
+    "Event": "wendelin.storage.ubm.events",
+    "Ticket": "wendelin.storage.ubm.events",
+    "Document": "wendelin.storage.ubm.events",
+    "File": "wendelin.storage.ubm.files",
+    "NameTable": "wendelin.storage.ubm.names",
+    "Money": "wendelin.storage.ubm.quantity",
+    "Quantity": "wendelin.storage.ubm.quantity",
+    "Trail": "wendelin.storage.ubm.trail",
+    "TrailPage": "wendelin.storage.ubm.trail",
     "WendelinError": "wendelin.storage.errors",
     "load_ipython_extension": "wendelin.kernel.extension",
     "unload_ipython_extension": "wendelin.kernel.extension",
@@ -63,14 +135,19 @@ _HOMES = {
 __all__ = [
     "ActiveProcess",
     "ArrayRef",
+    "Entity",
     "Folder",
+    "Money",
+    "Quantity",
     "WendelinError",
     "ZBigArray",
     "activate",
     "activity_key",
     "connect",
+    "entities",
     "load_ipython_extension",
     "operation",
+    "progress",
     "unload_ipython_extension",
 ]
 

@@ -49,6 +49,10 @@ class Task:
     def __init__(self, name: str) -> None:
         self.name = name
         self.node = ""
+        self.began = 0.0
+        """When a worker began with it, in seconds since 1970; 0.0 before."""
+        self.note: Any = None
+        """What the running call said last of itself, through `wendelin.storage.activities.progress.carrier`."""
         self.ended = False
         self.cancelled = False
         self.died = False

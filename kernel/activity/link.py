@@ -10,8 +10,9 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
+import pickle
 import threading
+import time
 import uuid
 from collections import deque
 from collections.abc import Callable
@@ -23,7 +24,8 @@ from distributed import Client, KilledWorker
 from distributed.comm.core import CommClosedError
 
 from wendelin.kernel.activity import wire
-from wendelin.kernel.activity.engine import Ended, NodeStatus, Task
+from wendelin.kernel.activity.engine import Ended, Task
+from wendelin.kernel.activity.link_worker import NOTES, Node, kill_this, run
 from wendelin.storage.errors import EngineClosedError, ServerGoneError, WendelinError, WorkerLostError
 
 log = logging.getLogger(__name__)
@@ -60,37 +62,6 @@ class DaskTask(Task):
         self._link.soon(self._link.cancel, self)
 
 
-class Node:
-    """One worker: its threads, what it runs, and what it did."""
-
-    def __init__(self, address: str, info: dict[str, Any]) -> None:
-        self.address = address
-        name = info.get("name")
-        self.name = address if name in (None, "") else str(name)
-        self.has_nanny = bool(info.get("nanny"))
-        self.tasks: set[DaskTask] = set()
-        self.is_condemned = self.is_gone = False
-        self.done = self.failed = 0
-        self.pid: int | None = None
-        self.renew(info)
-
-    def renew(self, info: dict[str, Any]) -> None:
-        """What the scheduler says of it now."""
-        self.slots = int(info["nthreads"])
-        self.accepts = info.get("status", "running") == "running"
-
-    @property
-    def room(self) -> int:
-        """How many calls more its threads take; far below zero when it takes none."""
-        return self.slots - len(self.tasks) if self.accepts and not self.is_condemned else -(2**30)
-
-    def status(self) -> NodeStatus:
-        """As `Engine.nodes` gives it."""
-        pids = () if self.pid is None else (self.pid,)
-        busy = min(self.slots, len(self.tasks))
-        return NodeStatus(self.name, self.slots, busy, self.done, self.failed, pids)
-
-
 class Link:
     """What an engine is made of: a thread with an event loop. Does not know it, so that a forgotten one is closed."""
 
@@ -108,6 +79,7 @@ class Link:
         self._client: Any = None
         self._connecting: asyncio.Task[Any] | None = None
         self._background: set[asyncio.Task[None]] = set()
+        self._sent: dict[str, DaskTask] = {}
         self._news = asyncio.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="wendelin-dask", daemon=True)
@@ -220,6 +192,7 @@ class Link:
         # Dask's client sends each 10 ms: with one message for a call and one for its end that would be its rate.
         self._client.scheduler_comm.interval = SEND_SECONDS
         self._client.subscribe_topic("all", self._hear)
+        self._client.subscribe_topic(NOTES, self._note)
         await self._look()
         if not self.connected.done():
             self.connected.set_result(None)
@@ -244,7 +217,7 @@ class Link:
                 self.nodes[address].renew(info)
             else:
                 self.nodes[address] = Node(address, info)
-                self._in_background(_learn_pid(self._client, self.nodes[address]))
+                self._in_background(self.nodes[address].learn_pid(self._client))
         self._assign()
 
     def _hear(self, event: Any) -> None:
@@ -253,6 +226,12 @@ class Link:
             self._drop(message.get("worker"))
         elif message.get("action") == "add-worker":
             self._news.set()
+
+    def _note(self, event: Any) -> None:
+        key, word = event[1]
+        task = self._sent.get(key)
+        if task is not None:
+            task.note = pickle.loads(word)
 
     def _leave(self) -> None:
         """The scheduler is lost, and all that it had; or the engine is closed."""
@@ -304,12 +283,15 @@ class Link:
             (data,) = await client.scatter([data], workers=[node.address], hash=False)
         key = f"{task.name}-{uuid.uuid4().hex}"
         task.is_sent = True
-        future = client.submit(wire.answer_bytes, data, key=key, pure=False, retries=0, **bound)
+        self._sent[key] = task
+        task.began = time.time()
+        future = client.submit(run, data, key, key=key, pure=False, retries=0, **bound)
         del data
         try:
             kind, answer = await future
             return kind, answer
         finally:
+            del self._sent[key]
             future.release()
 
     def _over(self, task: DaskTask, node: Node, job: asyncio.Task[tuple[bytes, bytes]]) -> None:
@@ -370,9 +352,7 @@ class Link:
     async def _kill(self, node: Node) -> None:
         """Kill a worker's process; its nanny starts another one."""
         with contextlib.suppress(Exception):
-            await asyncio.wait_for(
-                self._client.run(_kill_this, workers=[node.address], on_error="ignore"), LOOK_SECONDS
-            )
+            await asyncio.wait_for(self._client.run(kill_this, workers=[node.address], on_error="ignore"), LOOK_SECONDS)
         if not node.is_gone and self._client is not None:
             with contextlib.suppress(Exception):
                 await self._client.restart_workers([node.address], raise_for_error=False)
@@ -382,14 +362,5 @@ async def _close(client: Any) -> None:
     """Takes seconds when its scheduler is gone; the next one is not to wait for that."""
     with contextlib.suppress(Exception):
         client.unsubscribe_topic("all")
+        client.unsubscribe_topic(NOTES)
         await client.close()
-
-
-async def _learn_pid(client: Any, node: Node) -> None:
-    with contextlib.suppress(*_LOST):
-        node.pid = (await client.run(os.getpid, workers=[node.address])).get(node.address)
-
-
-def _kill_this() -> None:
-    """Run in a worker."""
-    os.kill(os.getpid(), signal.SIGKILL)

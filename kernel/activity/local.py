@@ -303,8 +303,13 @@ class Pool:
             worker.is_ready = True
             self._early_ends = 0
             return
+        if kind == wire.NOTE:
+            if worker.tasks and worker.tasks[0].number == number:  # not one that came late
+                worker.tasks[0].note = wire.outcome(wire.DONE, content)[1]
+            return
         task = worker.tasks.popleft()
         assert task.number == number
+        worker.begin()
         if kind == wire.DONE:
             self._done += 1
         else:

@@ -24,6 +24,7 @@ from typing import Any
 import cloudpickle
 
 from wendelin.kernel.activity.engine import Outcome
+from wendelin.storage.activities.progress import carrier
 from wendelin.storage.errors import UnsendableError, WendelinError
 from wendelin.storage.pickling import hook
 
@@ -32,7 +33,7 @@ INSIDE = 32 * 1024
 BESIDE = 64 * 1024
 """Bytes from which a buffer lies beside the pickle."""
 
-READY, CALL, DONE, FAILED = b"r", b"c", b"d", b"f"
+READY, CALL, DONE, FAILED, NOTE = b"r", b"c", b"d", b"f", b"n"
 _HEAD = struct.Struct("<cQ")
 _ALIGNED = 64
 _ONE_FILE = socket.CMSG_SPACE(struct.calcsize("i"))
@@ -64,16 +65,16 @@ class Packet:
         self._pieces = [piece if isinstance(piece, bytes) else bytes(piece) for piece in self._pieces]
         return self
 
-    def send(self, to: socket.socket, kind: bytes, number: int) -> bool:
+    def send(self, to: socket.socket, kind: bytes, number: int, flags: int = 0) -> bool:
         """Send it; False when a socket that does not block has no room. May be sent again."""
         message = _HEAD.pack(kind, number) + self._inside
         made = _write(self._pieces) if self._pieces else None
         file = made if self._file is None else self._file
         try:
             if file is None:
-                to.send(message)
+                to.send(message, flags)
             else:
-                socket.send_fds(to, [message], [file])
+                socket.send_fds(to, [message], [file], flags)
         except BlockingIOError:
             return False
         finally:
@@ -199,15 +200,22 @@ def name_of(call: Callable[..., Any]) -> str:
     return str(getattr(call, "__qualname__", None) or type(call).__qualname__)
 
 
-def answer(content: Content) -> tuple[bytes, Packet]:
-    """Run a call in a worker: DONE with what it returned, or FAILED with what it raised. Raises nothing."""
+def answer(content: Content, carry: Callable[[Any], object] | None = None) -> tuple[bytes, Packet]:
+    """Run a call in a worker: DONE with what it returned, or FAILED with what it raised. Raises nothing.
+
+    `carry` takes what the call says of itself meanwhile; None: what carries already.
+    """
     call: Any = None
+    token = None if carry is None else carrier.set(carry)
     try:
         _, call, args = content.load()
         del content
         value = call(*args)
     except BaseException as error:  # noqa: BLE001 - whatever a call does, the worker goes on
         return FAILED, _failure(error)
+    finally:
+        if token is not None:
+            carrier.reset(token)
     try:
         return DONE, pack(value)
     except WendelinError as error:
@@ -221,9 +229,9 @@ def answer(content: Content) -> tuple[bytes, Packet]:
         return FAILED, _failure(refused)
 
 
-def answer_bytes(data: bytes) -> tuple[bytes, bytes]:
+def answer_bytes(data: bytes, carry: Callable[[Any], object] | None = None) -> tuple[bytes, bytes]:
     """As `answer`, where another transport carries bytes."""
-    kind, packet = answer(Content.of(data))
+    kind, packet = answer(Content.of(data), carry)
     return kind, packet.to_bytes()
 
 

@@ -6,6 +6,7 @@ its owner: Linux kills it at once (PR_SET_PDEATHSIG), and its socket ends.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
 import io
@@ -14,6 +15,7 @@ import signal
 import socket
 import sys
 import traceback
+from functools import partial
 
 _PR_SET_PDEATHSIG = 1
 
@@ -53,7 +55,15 @@ def _serve(calls: socket.socket, answers: socket.socket) -> None:
     while (message := wire.receive(calls)) is not None:
         _, number, content = message
         del message
-        kind, packet = wire.answer(content)
+        kind, packet = wire.answer(content, partial(_note, answers, number))
         del content
         packet.send(answers, kind, number)
         del packet
+
+
+def _note(answers: socket.socket, number: int, word: object) -> None:
+    """What a call says of itself while it runs. It is lost rather than waited for."""
+    from wendelin.kernel.activity import wire
+
+    with contextlib.suppress(OSError):
+        wire.pack(word).send(answers, wire.NOTE, number, socket.MSG_DONTWAIT)

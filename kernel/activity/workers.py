@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -81,7 +82,14 @@ class Worker:
             return False
         task.worker = self
         self.tasks.append(task)
+        if len(self.tasks) == 1:
+            self.begin()
         return True
+
+    def begin(self) -> None:
+        """The first of its calls runs from now on."""
+        if self.tasks:
+            self.tasks[0].began = time.time()
 
     def take_back(self) -> list[LocalTask]:
         """The calls that the process has not begun and will not see any more."""

@@ -43,6 +43,11 @@ class Outcome:
     error: str = ""
 
 
+def running() -> Message | None:
+    """The activity that this thread runs."""
+    return _current.get()
+
+
 def activity_key() -> str:
     """A key that is the same however often the running activity is run: for effects outside of the database.
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from tests.storage.database.servers import PATIENCE, wait_until
 from wendelin.kernel.activity.engine import Engine, Task
+from wendelin.storage.activities.progress import carrier
 
 
 def add(left: int, right: int) -> int:
@@ -118,3 +119,17 @@ def is_living(pid: int) -> bool:
 
 def big() -> Any:
     return np.arange(2_500_000.0).reshape(500, 5000)
+
+
+class Telling:
+    """Says words of itself, the last ones in a burst, and goes on when the test opens the gate."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    def __call__(self) -> int:
+        carry = carrier.get()
+        assert carry is not None
+        for word in range(50):
+            carry(("word", word))
+        return self._gate()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ import wendelin
 from tests.kernel.activity import calls
 from tests.kernel.activity.calls import Gate, ended, pids
 from tests.storage.database.servers import PATIENCE, wait_until
-from wendelin.kernel.activity.engine import Engine
+from wendelin.kernel.activity.engine import Engine, Task
 from wendelin.storage.errors import EngineClosedError, UncommittedChangesError, UnsendableError, WorkerLostError
 
 
@@ -42,6 +44,26 @@ def test_start_does_not_wait(engine: Engine, tmp_path: Path) -> None:
     for gate in gates:
         gate.open()
     assert set(ended(engine, 5)) == set(tasks)
+
+
+def _last_word(task: Task) -> bool:
+    return bool(task.note == ("word", 49))
+
+
+def test_a_running_call_says_how_far_it_is(engine: Engine, tmp_path: Path) -> None:
+    gates = [Gate(tmp_path, str(number)) for number in range(2)]
+    before = time.time()
+    tasks = [engine.start(calls.Telling(gate)) for gate in gates]
+    for task in tasks:
+        wait_until(partial(_last_word, task), "the last word")
+        assert before <= task.began <= time.time()
+    assert engine.wait(0) == []
+    for gate in gates:
+        gate.open()
+    ended(engine, 2)
+    silent = engine.start(calls.add, 1, 1)
+    ended(engine, 1)
+    assert silent.note is None
 
 
 def test_an_error_comes_with_its_traceback(engine: Engine) -> None:
