@@ -18,7 +18,13 @@
     │   ├── UnsendableError (TypeError)
     │   ├── EngineClosedError (RuntimeError)
     │   ├── SourceError (ValueError)
-    │   └── NameTakenError (FileExistsError)
+    │   ├── NameTakenError (FileExistsError)
+    │   ├── FieldError (ValueError)
+    │   ├── NoEntityError (KeyError)
+    │   ├── RelatedError (ValueError)
+    │   ├── TransitionError (ValueError)
+    │   ├── NotAllowedError (PermissionError)
+    │   └── ExchangeError (ValueError)
     ├── UnavailableError (ConnectionError) ─ wait, or start something, then call again
     │   ├── ServerGoneError
     │   ├── DatabaseLockedError
@@ -104,6 +110,32 @@ class SourceError(UsageError, ValueError):
 
 class NameTakenError(UsageError, FileExistsError):
     """A name that an import would give is taken in the target; nothing is overwritten."""
+
+
+class FieldError(UsageError, ValueError):
+    """A field or a relation of an entity was given what it does not take, or there is none of that name."""
+
+
+class NoEntityError(UsageError, KeyError):
+    """No entity has that uid or reference, or no type that name."""
+
+    __str__ = Exception.__str__  # a KeyError shows its message in quotes
+
+
+class RelatedError(UsageError, ValueError):
+    """An entity cannot be deleted: others point to it."""
+
+
+class TransitionError(UsageError, ValueError):
+    """An entity has no such transition, not in its state, or not yet."""
+
+
+class NotAllowedError(UsageError, PermissionError):
+    """A user has none of the roles that a transition needs."""
+
+
+class ExchangeError(UsageError, ValueError):
+    """A file of entities cannot be imported; nothing was."""
 
 
 class UnavailableError(WendelinError, ConnectionError):

@@ -1,0 +1,1 @@
+"""Entities: business objects in the database, their catalogue, import and export."""

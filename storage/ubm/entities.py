@@ -1,0 +1,170 @@
+"""`Entities`: all entities of a database, at `root()["entities"]`. Nothing here commits by itself."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from persistent import Persistent
+
+from wendelin.storage.activities.active import Active
+from wendelin.storage.errors import FieldError, NoEntityError
+from wendelin.storage.ubm import deleting, touching
+from wendelin.storage.ubm.names import NameTable
+from wendelin.storage.ubm.registry import type_named
+from wendelin.storage.ubm.standin import Catalogue
+
+if TYPE_CHECKING:
+    from wendelin.storage.ubm.entity import Entity
+
+#: The name in the database's root folder.
+NAME = "entities"
+
+#: Letters of references that are made: none that is read as another one.
+_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+_REFERENCE = re.compile(r"[^\s/\\?#%\"'<>&]{1,100}\Z")
+_UID = re.compile(r"[0-9a-f]{32}\Z")
+
+
+def entities(connection: Any) -> Entities:
+    """The entities of a connection's database; made in the running transaction where there are none.
+
+    Two that make them at the same time conflict: retry. Raises `ReadOnlyError` at the commit of a connection that may
+    not write.
+    """
+    found = connection.root().get(NAME)
+    if found is None:
+        found = Entities()
+        connection.add(found)
+        connection.root()[NAME] = found
+    if not isinstance(found, Entities):
+        raise FieldError(
+            f"root()['{NAME}'] is {type(found).__name__}, give it another name, then call entities() again"
+        )
+    return found
+
+
+class Entities(Active, Persistent):
+    """Create, find, search and delete entities.
+
+    *Concurrency*: any number of processes create entities, annotate them and let them point to each other without
+    conflicts; the same reference given twice, an entity changed twice, or deleted while another one begins to point to
+    it, raises `ZODB.POSException.ConflictError`: retry.
+    """
+
+    def __init__(self) -> None:
+        self.catalogue = Catalogue()
+        self._uids = NameTable()
+        self._made = NameTable()  # references that were made, which cannot be the same by chance
+        self._given = NameTable(strict=True)
+
+    # -- making
+
+    def create(self, type: str, reference: str | None = None, **values: Any) -> Entity:  # noqa: A002 (the user's word)
+        """A new entity of that type, with fields, relations and arrays; in the type's first state.
+
+        Raises `NoEntityError` for an unknown type, `FieldError` for a value that does not fit or a reference that is
+        taken; then nothing was made.
+        """
+        cls = type_named(type)
+        name = self._new_reference(cls.prefix) if reference is None else self._free(reference)
+        entity = cls(self, name)
+        entity._v_new = True
+        entity.set(**values)
+        del entity._v_new
+        (self._made if reference is None else self._given).add(name, entity)
+        self._uids.add(entity.uid, entity)
+        self.touched(entity)
+        return entity
+
+    def _new_reference(self, prefix: str) -> str:
+        while True:
+            name = f"{prefix}-{''.join(secrets.choice(_LETTERS) for _ in range(6))}"
+            if name not in self._made and name not in self._given:
+                return name
+
+    def _free(self, reference: str) -> str:
+        if not _REFERENCE.match(str(reference)) or _UID.match(reference):
+            raise FieldError(f"reference = {reference!r}: give letters and digits, 100 at most, as 'PLANT-4'")
+        if self.get(reference) is not None:
+            raise FieldError(f"reference = {reference!r}: {self.get(reference)!r} has it; give another one, or none")
+        return reference
+
+    # -- finding
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The entity of that uid or reference, else `default`."""
+        for table in (self._uids,) if _UID.match(name) else (self._given, self._made):
+            found = table.get(name)
+            if found is not None:
+                return found
+        return default
+
+    def __getitem__(self, name: str) -> Entity:
+        """The entity of that reference or uid; NoEntityError when there is none."""
+        found: Entity | None = self.get(name)
+        if found is None:
+            raise NoEntityError(f"no entity is named {name!r}; look for it with search(text='…') or search(type='…')")
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.get(name) is not None
+
+    def __iter__(self) -> Iterator[Entity]:
+        """All entities, in no order. Loads them one by one."""
+        return self._uids.values()
+
+    def __len__(self) -> int:
+        """How many there are; counts them."""
+        return len(self._uids)
+
+    def search(self, **query: Any) -> list[Entity]:
+        """Entities by type, state, reference, relation, time and text; see `Catalogue.search`."""
+        touching.flush(self)
+        return [self[row["uid"]] for row in self.catalogue.search(**query)]
+
+    # -- deleting
+
+    def delete(self, entity: Entity | str) -> list[Entity]:
+        """Delete an entity, with those that cascade; what was deleted.
+
+        Raises `RelatedError`, and does nothing, when others point to it whose rule is to refuse. An array that it
+        carries stays where else it is.
+        """
+        touching.flush(self)
+        return deleting.delete(self, self[entity] if isinstance(entity, str) else entity)
+
+    def forget(self, entity: Entity) -> None:
+        """Take an entity out of the tables. For `deleting`."""
+        self._uids.remove(entity.uid)
+        (self._made if entity.reference in self._made else self._given).remove(entity.reference)
+        self.catalogue.unindex(entity.uid)
+
+    # -- the catalogue
+
+    def touched(self, entity: Entity) -> None:
+        """An entity is new or was changed: the catalogue hears of it before the next search or the commit."""
+        touching.touched(self, entity)
+
+    def reindex(self) -> int:
+        """Make the catalogue anew from all entities; how many. Conflicts with all that change entities meanwhile."""
+        self.catalogue = Catalogue()
+        count = 0
+        for entity in self:
+            self.catalogue.index(entity.uid, entity.catalogue_row())
+            count += 1
+        return count
+
+    # -- how it shows
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return [name for name, _ in zip(self._given, range(1000), strict=False)]
+
+    def __repr__(self) -> str:
+        return f"<Entities: {len(self):,}; create(type, …), search(…), or by reference ['…']>"
+
+
+Entities.__module__ = "wendelin"  # the stored name; see wendelin/__init__.py

@@ -1,0 +1,68 @@
+"""What a field does not take, in words: where, which value, and what to give instead."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+if TYPE_CHECKING:
+    from wendelin.storage.ubm.entity import Entity
+
+#: What to give, by the beginning of pydantic's kind of error.
+_HINTS = {
+    "string": "give a text",
+    "int": "give a whole number, as 12",
+    "float": "give a number, as 3.5",
+    "bool": "give True or False",
+    "list": "give a list, as ['one', 'two']",
+    "dict": "give a dict",
+    "datetime": "give a time with its zone, as '2024-05-01T12:00:00Z'",
+}
+
+
+def explained(entity: Entity, error: ValidationError, given: dict[str, Any]) -> str:
+    """The message of a FieldError for the first of pydantic's errors."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    field = str(first["loc"][0]) if first["loc"] else next(iter(given))
+    value = given.get(field, first.get("input"))
+    text = first["msg"]
+    if first["type"] == "wendelin":
+        return f"{entity.label(place or field)} = {short(value)}: {text}"
+    hint = _hint(entity, field, first)
+    return f"{entity.label(place or field)} = {short(value)}: {text[:1].lower()}{text[1:]}{f'; {hint}' if hint else ''}"
+
+
+def _hint(entity: Entity, field: str, error: Any) -> str:
+    info = entity.Fields.model_fields.get(field)
+    if error["type"] == "literal_error":
+        return f"give one of {error['ctx']['expected']}"
+    examples = _examples(info)
+    if examples:
+        return f"give it as {examples[0]!r}"
+    return next((hint for kind, hint in _HINTS.items() if error["type"].startswith(kind)), "")
+
+
+def _examples(info: Any) -> list[Any]:
+    if info is None:
+        return []
+    if info.examples:
+        return list(info.examples)
+    schema = str(info.annotation)
+    return [] if "FieldInfo" not in schema else _nested(info.annotation)
+
+
+def _nested(annotation: Any) -> list[Any]:
+    """Examples of an Annotated type within `… | None`."""
+    for argument in getattr(annotation, "__args__", ()):
+        for extra in getattr(argument, "__metadata__", ()):
+            if getattr(extra, "examples", None):
+                return list(extra.examples)
+    return []
+
+
+def short(value: Any) -> str:
+    """A repr that fits into a message."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:79] + "…"

@@ -1,0 +1,68 @@
+"""How entities show: as a plain dict with all about them, and as HTML in notebooks. Reads no array data."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wendelin.storage.ubm.entity import Entity
+
+#: Related entities that are shown at most.
+_SHOWN = 20
+
+
+def described(entity: Entity) -> dict[str, Any]:
+    """What `Entity.describe` returns."""
+    arrays = {name: array_of(entity.carried(name)) for name in entity.carries if entity.carried(name) is not None}
+    return {
+        **entity.to_json(),
+        "roles": list(entity.roles),
+        "relations": {name: _related(entity, name) for name in entity.relations if entity.related(name)},
+        "transitions": [each.to_json() for each in entity.transitions()],
+        "arrays": arrays,
+        "files": [file.to_json() for file in entity.files.values()],
+        "trail": [entry.to_json() for entry in entity.trail],
+        "pointers": entity.pointers,
+    }
+
+
+def array_of(array: Any) -> dict[str, Any]:
+    """What an array is, from its record alone."""
+    return {"shape": list(array.shape), "dtype": str(array.dtype), "order": array.order, "nbytes": array.nbytes}
+
+
+def brief(entity: Entity) -> dict[str, str]:
+    """What a link to an entity shows."""
+    return {"uid": entity.uid, "type": entity.type, "reference": entity.reference, "title": entity.title}
+
+
+def _related(entity: Entity, name: str) -> list[dict[str, str]]:
+    return [brief(entity.store.get(uid)) for uid in entity.related(name)]
+
+
+def as_html(entity: Entity) -> str:
+    """A table of what is filled."""
+    fields = entity.fields.model_dump(mode="json", exclude_defaults=True, warnings=False)
+    rows = [("state", entity.state), *((name, _text(value)) for name, value in fields.items())]
+    for name in entity.relations:
+        targets = [entity.store.get(uid) for uid in entity.related(name)[:_SHOWN]]
+        if targets:
+            rows.append((name, ", ".join(f"{each.reference} {each.title}".strip() for each in targets)))
+    rows += [(name, repr(entity.carried(name))) for name in entity.carries if entity.carried(name) is not None]
+    rows += [("files", ", ".join(entity.files))] if entity.files else []
+    cells = "".join(f"<tr><th style='text-align:left'>{_safe(name)}</th>{_cell(text)}</tr>" for name, text in rows)
+    caption = f"{entity.type} <b>{_safe(entity.reference)}</b>"
+    return f"<table><caption style='text-align:left'>{caption}</caption><tbody>{cells}</tbody></table>"
+
+
+def _cell(text: str) -> str:
+    return f"<td style='text-align:left'>{_safe(text if len(text) <= 300 else text[:299] + '…')}</td>"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else str(value)
+
+
+def _safe(text: str) -> str:
+    return html.escape(text)
