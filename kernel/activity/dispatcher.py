@@ -18,11 +18,15 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import transaction
+from persistent.TimeStamp import TimeStamp
 from ZODB.POSException import ConflictError, POSKeyError
 
+from wendelin.kernel.activity.account import Account, report
+from wendelin.kernel.activity.election import Election
 from wendelin.kernel.activity.engine import Engine, Task
 from wendelin.kernel.activity.work import was_stopped, work
 from wendelin.storage.activities.message import FAILED, MERGED, PENDING, Message
@@ -34,9 +38,6 @@ from wendelin.storage.database.watch import watch
 from wendelin.storage.errors import UnavailableError
 
 log = logging.getLogger(__name__)
-
-#: Seconds that a lease lasts, and after which its holder renews it.
-LEASE_SECONDS, RENEW_SECONDS = 3.0, 1.0
 
 #: Seconds between two commits of the dispatcher while workers are busy, and ended messages that make one due.
 STORE_SECONDS, STORE_MESSAGES = 0.2, 1000
@@ -62,11 +63,12 @@ class Dispatcher:
     """
 
     def __init__(self, url: str, engine: Engine, node: str = "") -> None:
-        self.url, self.engine = url, engine
+        self.url = url
         self.node = node or socket.gethostname()
         self.name = f"{self.node}:{os.getpid()}"
-        self.leads = False
-        self.ended = self.failures = 0
+        self.account = Account()
+        self._election = Election(url, self.name, self.node, engine, partial(report, self))
+        self.engine = self._election.fleet
         self._order = Order()
         self._tasks: dict[Task, list[Item]] = {}
         self._deadlines: dict[Task, float] = {}
@@ -78,8 +80,7 @@ class Dispatcher:
         self._duplicates: list[Message] = []
         self._wanted: set[str] = set()
         self._held: deque[list[Item]] = deque()
-        self._token = ""
-        self._renewed = self._stored = 0.0
+        self._stored = 0.0
         self._stopping = threading.Event()
         self._connection: Any = None
 
@@ -102,6 +103,11 @@ class Dispatcher:
         self.engine.wake()
 
     @property
+    def leads(self) -> bool:
+        """Whether it is the elected one."""
+        return self._election.leads
+
+    @property
     def is_idle(self) -> bool:
         """Whether it leads, and nothing is waiting to be run, now or later; failed messages do not count."""
         return self.leads and not self._tasks and all(item.failed for item in list(self._order.items.values()))
@@ -115,9 +121,19 @@ class Dispatcher:
             "running": running,
             "waiting": len(items) - failed - running,
             "failed": failed,
-            "ended": self.ended,
-            "errors": self.failures,
+            "ended": self.account.finished,
+            "errors": self.account.failed,
         }
+
+    @property
+    def items(self) -> list[Item]:
+        """All that is on the board."""
+        return list(self._order.items.values())
+
+    @property
+    def tasks(self) -> list[tuple[Task, list[Item]]]:
+        """What the engine has."""
+        return list(self._tasks.items())
 
     # -- a connection's life
 
@@ -130,12 +146,14 @@ class Dispatcher:
                     self._round()
                     tasks = self._ended_tasks()
                 else:
-                    tasks = self.engine.wait(LOOK_SECONDS)
+                    tasks = []
+                    self._election.stand_by(LOOK_SECONDS)
                 for task in tasks:
                     self._take_back(task)
                 self._cancel_late()
             self._leave()
         finally:
+            self._election.close()
             stop_watching()
             self._connection.transaction_manager.abort()
             self._connection.close()
@@ -156,42 +174,23 @@ class Dispatcher:
         return min(max(soonest - time.time(), 0.0), LOOK_SECONDS) if soonest else LOOK_SECONDS
 
     def _take_lease(self) -> bool:
-        manager = self._connection.transaction_manager
-        manager.begin()
-        queue = queue_of(self._connection)
-        if queue is None or not queue.lease.is_free:
-            manager.abort()
+        if not self._election.take(self._connection):
             return False
-        self._token = queue.lease.take(self.name, LEASE_SECONDS)
-        try:
-            manager.commit()
-        except ConflictError:  # another one was first
-            manager.abort()
-            return False
-        self.leads, self._renewed = True, time.time()
         self._order = Order()
-        manager.begin()
-        self._add(queue.board.values())
+        self._connection.transaction_manager.begin()
+        queue = queue_of(self._connection)
+        self._add(queue.board.values() if queue is not None else ())
         log.info("%s dispatches the activities of %s: %d wait", self.name, self.url, len(self._order))
         return True
 
     def _leave(self) -> None:
-        if not self.leads:
-            return
-        manager = self._connection.transaction_manager
-        manager.begin()
-        queue = queue_of(self._connection)
-        try:
-            if queue is not None and queue.lease.token == self._token:
-                queue.lease.give_back()
-            manager.commit()
-        except ConflictError:
-            manager.abort()
-        self._forget()
+        if self.leads:
+            self._election.give_back(self._connection)
+            self._forget()
 
     def _forget(self) -> None:
         """Somebody else may lead now: what runs here ends, and the database tells which of it has."""
-        self.leads = False
+        self._election.lose()
         for task in list(self._tasks):
             task.cancel()
         self._tasks, self._deadlines, self._gone, self._order = {}, {}, set(), Order()
@@ -205,7 +204,7 @@ class Dispatcher:
         manager = self._connection.transaction_manager
         manager.begin()
         queue = queue_of(self._connection)
-        if queue is None or queue.lease.token != self._token:
+        if queue is None or not self._election.holds(queue):
             self._gone = ended
             raise ConflictError("another dispatcher has taken over")
         self._removing |= ended
@@ -237,10 +236,7 @@ class Dispatcher:
             if uid in queue.board:
                 del queue.board[uid]
                 changed = True
-        if time.time() - self._renewed > RENEW_SECONDS:
-            queue.lease.renew(LEASE_SECONDS)
-            self._renewed, changed = time.time(), True
-        return changed
+        return self._election.renew(queue) or changed
 
     def _take_in(self, queue: ActivityQueue, *, move: bool) -> bool:
         """See what is new; and `move` it to the board."""
@@ -276,6 +272,8 @@ class Dispatcher:
                 continue
             item = Item(message.uid, message._p_oid, message.path, message.method_id, options, message.not_before)
             item.failed = state == FAILED
+            if not (item.not_before or item.failed or options.waits or options.serialization_tag):
+                item.committed = TimeStamp(message._p_serial).timeTime()
             if not self._order.add(item):
                 self._duplicates.append(message)
                 kept = False
@@ -300,7 +298,7 @@ class Dispatcher:
 
     def _start(self) -> None:
         room = self.engine.slots * AHEAD - len(self._tasks) - len(self._held)
-        for group in self._order.start(time.time(), room, self.node) if room > 0 else ():
+        for group in self._order.start(time.time(), room, self.engine.names) if room > 0 else ():
             apart = any(item.uid in self._alone for item in group)
             for items in [[item] for item in group] if apart else [group]:
                 if items[0].options.timeout is None:
@@ -314,7 +312,8 @@ class Dispatcher:
 
     def _hand_over(self, items: list[Item]) -> Task:
         oids, group = [item.oid for item in items], items[0].options.group_method_id
-        task = self.engine.start(work, self.url, oids, group, self.name)
+        task = self.engine.start_on(items[0].options.node, work, self.url, oids, group, self.name)
+        self.account.start(items)
         self._tasks[task] = items
         return task
 
@@ -340,6 +339,7 @@ class Dispatcher:
         late = self._deadlines.pop(task, None)
         if items is None:
             return
+        self.account.back(task, items)
         if task.cancelled and late is not None and time.time() >= late:
             self._took_too_long(items)
         elif task.cancelled:
@@ -356,11 +356,10 @@ class Dispatcher:
     def _note(self, item: Item, outcome: Outcome) -> None:
         wanted = item.uid in self._wanted
         self._wanted.discard(item.uid)
+        self.account.note(outcome.kind)
         if outcome.kind == "ended":
-            self.ended += 1
             self._gone.add(item.uid)
             return
-        self.failures += outcome.kind != "conflict"
         if wanted:
             self._order.again(item.uid)
         else:

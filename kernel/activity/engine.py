@@ -51,6 +51,8 @@ class Task:
         self.node = ""
         self.began = 0.0
         """When a worker began with it, in seconds since 1970; 0.0 before."""
+        self.over = 0.0
+        """When it ended."""
         self.note: Any = None
         """What the running call said last of itself, through `wendelin.storage.activities.progress.carrier`."""
         self.ended = False
@@ -78,11 +80,13 @@ class Task:
     def end(self, error: BaseException | None = None, *, died: bool = False) -> None:
         """For engines: it has ended without an answer of a worker; no error means that it was cancelled."""
         self._outcome = (error or CancelledError(f"{self.name} was cancelled"), None)
-        self.cancelled, self.died, self.ended = error is None, died, True
+        self.cancelled, self.died, self.over = error is None, died, time.time()
+        self.ended = True
 
     def answered(self, unpack: Callable[[], Outcome], node: str) -> None:
         """For engines: a worker's answer has come; `unpack` gives it, and raises nothing."""
-        self._unpack, self.node, self.ended = unpack, node, True
+        self._unpack, self.node, self.over = unpack, node, time.time()
+        self.ended = True
 
     def _read(self) -> Outcome:
         if self._unpack is not None:

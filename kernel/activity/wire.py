@@ -212,21 +212,21 @@ def answer(content: Content, carry: Callable[[Any], object] | None = None) -> tu
         del content
         value = call(*args)
     except BaseException as error:  # noqa: BLE001 - whatever a call does, the worker goes on
-        return FAILED, _failure(error)
+        return FAILED, failure(error)
     finally:
         if token is not None:
             carrier.reset(token)
     try:
         return DONE, pack(value)
     except WendelinError as error:
-        return FAILED, _failure(error)
+        return FAILED, failure(error)
     except Exception as error:  # noqa: BLE001 - handed to whoever started the call
         refused = UnsendableError(
             f"{name_of(call)} returned a {type(value).__name__} that cannot be sent to another process: {_told(error)}"
             ". Return plain data, or store it in the database and return its name"
         )
         refused.__cause__ = error
-        return FAILED, _failure(refused)
+        return FAILED, failure(refused)
 
 
 def answer_bytes(data: bytes, carry: Callable[[Any], object] | None = None) -> tuple[bytes, bytes]:
@@ -235,7 +235,8 @@ def answer_bytes(data: bytes, carry: Callable[[Any], object] | None = None) -> t
     return kind, packet.to_bytes()
 
 
-def _failure(error: BaseException) -> Packet:
+def failure(error: BaseException) -> Packet:
+    """An error as an answer of the kind FAILED."""
     trace = error.__traceback__ and (error.__traceback__.tb_next or error.__traceback__)
     text = "".join(traceback.format_exception(type(error), error, trace))
     try:
@@ -243,6 +244,18 @@ def _failure(error: BaseException) -> Packet:
     except Exception:  # noqa: BLE001 - its text is sent instead
         data = b""
     return pack((data, _told(error), text))
+
+
+def framed(kind: bytes, number: int, data: bytes = b"") -> bytes:
+    """A message of a line between nodes."""
+    return _HEAD.pack(kind, number) + data
+
+
+def unframed(message: bytes) -> tuple[bytes, int, bytes]:
+    """Kind, number and data of such a message. Raises ValueError for what is none."""
+    if len(message) < _HEAD.size:
+        raise ValueError(f"{len(message)} bytes are no message")
+    return *_HEAD.unpack_from(message), message[_HEAD.size :]
 
 
 def outcome(kind: bytes, content: Content) -> Outcome:

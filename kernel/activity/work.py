@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from wendelin.kernel.activity import wire
 from wendelin.storage.activities.run import Outcome, run
 from wendelin.storage.database import ondemand
 from wendelin.storage.database.connect import connect
@@ -13,6 +14,9 @@ from wendelin.storage.errors import UnavailableError
 
 _connections: dict[str, Any] = {}
 
+#: The database's URL as this node knows it, and the node's name, when it works for a dispatcher elsewhere.
+_here = ("", "")
+
 
 def work(url: str, oids: list[bytes], group: str | None, node: str) -> list[Outcome]:
     """Run messages; what became of each. The connection stays open for the next ones.
@@ -20,7 +24,14 @@ def work(url: str, oids: list[bytes], group: str | None, node: str) -> list[Outc
     The transactions are those of the thread (`transaction.manager`), so that what the functions call finds them.
     Raises `UnavailableError` when the database does not answer; then nothing has happened.
     """
-    return run(_connection(url), oids, group, node)
+    return run(_connection(_here[0] or url), oids, group, _here[1] or node)
+
+
+def work_for(data: bytes, url: str, node: str) -> tuple[bytes, bytes]:
+    """In a worker of a node that joined another's dispatcher: answer a call of that one."""
+    global _here
+    _here = (url, node)
+    return wire.answer_bytes(data)
 
 
 def _connection(url: str) -> Any:

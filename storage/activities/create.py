@@ -97,6 +97,9 @@ def activate(
     max_retry, conflict_retry, on_error_callback, timeout
         Repetitions after an error (5); whether a conflict is repeated; an operation that is called with the message
         when it fails for good; seconds that one run may take.
+    progress
+        What bars and monitors call it; by default the name of the method. It says itself how far it is:
+        `wendelin.progress`.
 
     Raises `OptionError` for options that make no sense. The call runs as the user who created it, its effects in the
     database happen exactly once; effects elsewhere may be repeated, see `wendelin.activity_key`.

@@ -38,6 +38,7 @@ class Options:
     conflict_retry: bool = True
     on_error_callback: str = ""
     timeout: float | None = None
+    progress: str = ""
 
     @property
     def waits(self) -> bool:
@@ -149,4 +150,5 @@ _CHECKS: dict[str, Any] = {
     "max_retry": _count,
     "on_error_callback": _text,
     "timeout": _seconds,
+    "progress": _text,
 }

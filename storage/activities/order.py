@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from wendelin.storage.activities.options import Options
@@ -30,6 +30,8 @@ class Item:
     options: Options
     not_before: float = 0.0
     failed: bool = False
+    committed: float = 0.0
+    """When it could have begun for the first time, had a worker been free; 0.0: not of interest."""
     number: int = 0
     keys: tuple[Key, ...] = field(default=(), repr=False)
     waits_for: tuple[Key, ...] = field(default=(), repr=False)
@@ -122,8 +124,8 @@ class Order:
         if not failed:
             self._place(item)
 
-    def start(self, now: float, most: int, node: str | None = None) -> list[list[Item]]:
-        """Up to `most` groups of messages that run from now on. `node`: leave out those that want another one."""
+    def start(self, now: float, most: int, nodes: Collection[str] | None = None) -> list[list[Item]]:
+        """Up to `most` groups of messages that run from now on. `nodes`: leave out those that want another one."""
         self._now = now
         while self._later and self._later[0][0] <= now:
             uid = heapq.heappop(self._later)[2]
@@ -134,7 +136,7 @@ class Order:
         while self._ready and len(out) < most:
             entry = heapq.heappop(self._ready)
             wanted = self.items[entry[2]].options.node if entry[2] in self.items else ""
-            if node is not None and wanted not in ("", node):
+            if wanted and nodes is not None and wanted not in nodes:
                 elsewhere.append(entry)
                 continue
             item = self._startable(entry[2])

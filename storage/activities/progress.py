@@ -52,7 +52,7 @@ def progress(done: float, total: float | None = None, note: str = "") -> None:
     like. Outside of an activity it does nothing. Raises `OptionError` for what is no number.
     """
     for name, value in (("done", done), ("total", total)):
-        if value is not None and not (isinstance(value, (int, float)) and math.isfinite(value)):
+        if value is not None and (not hasattr(value, "__float__") or not math.isfinite(value)):
             raise OptionError(f"progress({name}={value!r}): give a number, such as progress(3, 10)")
     from wendelin.storage.activities.run import running
 

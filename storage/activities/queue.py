@@ -29,12 +29,19 @@ _INBOXES = 8
 class Lease(Persistent):
     """Who dispatches, and until when unless it says so again. Two that take it conflict on this record."""
 
+    address: tuple[str, int] | None = None
+    key = ""
+
     def __init__(self) -> None:
         self.holder, self.token, self.until = "", "", 0.0
 
-    def take(self, holder: str, seconds: float) -> str:
-        """Take it; the token by which the holder knows that it still has it."""
+    def take(self, holder: str, seconds: float, address: tuple[str, int] | None = None, key: str = "") -> str:
+        """Take it; the token by which the holder knows that it still has it.
+
+        `address` and `key`: where the holder answers those who know the key; see `report`.
+        """
         self.holder, self.token, self.until = holder, secrets.token_hex(8), time.time() + seconds
+        self.address, self.key = address, key
         return self.token
 
     def renew(self, seconds: float) -> None:

@@ -78,7 +78,7 @@ def measured(connection: Any, dispatcher: Dispatcher, engine: LocalEngine) -> li
     root = connection.root()
     root.activate().nothing()
     transaction.commit()
-    until(lambda: dispatcher.ended == 1)
+    until(lambda: dispatcher.account.finished == 1)
     single = [rate(root, dispatcher) for _ in range(ROUNDS)]
     grouped = [rate(root, dispatcher, group_method_id="", group_method_cost=0.02) for _ in range(ROUNDS)]
     plain = [plain_rate(root) for _ in range(ROUNDS)]
@@ -102,12 +102,12 @@ def times(found: list[float]) -> tuple[str, str]:
 
 
 def rate(root: Any, dispatcher: Dispatcher, **options: Any) -> float:
-    before = dispatcher.ended
+    before = dispatcher.account.finished
     for _ in range(COUNT):
         root.activate(**options).nothing()
     transaction.commit()
     begin = time.perf_counter()
-    until(lambda: dispatcher.ended == before + COUNT)
+    until(lambda: dispatcher.account.finished == before + COUNT)
     return COUNT / (time.perf_counter() - begin)
 
 

@@ -20,8 +20,7 @@ from click.testing import CliRunner
 
 import wendelin
 from wendelin import ZBigArray
-from wendelin.kernel.activity import dispatcher as module
-from wendelin.kernel.activity import embedded
+from wendelin.kernel.activity import election, embedded
 from wendelin.kernel.activity.dispatcher import Dispatcher
 from wendelin.kernel.activity.local import LocalEngine
 from wendelin.storage.activities import active
@@ -299,7 +298,7 @@ def listing(cli: CliRunner) -> str:
 def test_one_dispatches_and_the_next_takes_over(
     data: ZBigArray, conn: Any, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LEASE_SECONDS", 1.0)
+    monkeypatch.setattr(election, "LEASE_SECONDS", 1.0)
     other = LocalEngine(1)
     with running(Dispatcher(conn.url, engine)) as first:
         data.activate().process(0, 1)

@@ -27,7 +27,7 @@ def order(*items: Item) -> Order:
 
 
 def started(some: Order, now: float = 0.0, most: int = 100, node: str | None = None) -> list[list[str]]:
-    return [[one.method_id for one in group] for group in some.start(now, most, node)]
+    return [[one.method_id for one in group] for group in some.start(now, most, None if node is None else {node})]
 
 
 def test_priority_then_age() -> None:
