@@ -56,9 +56,10 @@ if TYPE_CHECKING:
     from wendelin.storage.ubm.movements import DataAnalysis, DataIngestion, DataOrder, MaintenanceOrder, Movement
     from wendelin.storage.ubm.names import NameTable
     from wendelin.storage.ubm.nodes import Node, Organisation, Person, Project
-    from wendelin.storage.ubm.paths import Assignment, DataSupply, DataTransformation, Path, Tariff
+    from wendelin.storage.ubm.paths import Assignment, DataTransformation, Path, Supply, Tariff
     from wendelin.storage.ubm.quantity import Money, Quantity
     from wendelin.storage.ubm.resources import Component, DataOperation, DataProduct, Resource, Service
+    from wendelin.storage.ubm.simulation import MORE_TO_DO
     from wendelin.storage.ubm.trail import Trail, TrailPage
 
 _HOMES = {
@@ -109,9 +110,10 @@ _HOMES = {
     "DataLicence": "wendelin.storage.ubm.items",
     "DeviceConfiguration": "wendelin.storage.ubm.items",
     "Path": "wendelin.storage.ubm.paths",
-    "DataSupply": "wendelin.storage.ubm.paths",
+    "Supply": "wendelin.storage.ubm.paths",
     "DataTransformation": "wendelin.storage.ubm.paths",
     "Assignment": "wendelin.storage.ubm.paths",
+    "MORE_TO_DO": "wendelin.storage.ubm.simulation",
     "Tariff": "wendelin.storage.ubm.paths",
     "Movement": "wendelin.storage.ubm.movements",
     "DataIngestion": "wendelin.storage.ubm.movements",
@@ -133,6 +135,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "MORE_TO_DO",
     "ActiveProcess",
     "ArrayRef",
     "Entity",

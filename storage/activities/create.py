@@ -33,6 +33,11 @@ def operation(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def registered(name: str) -> Callable[..., Any] | None:
+    """The operation of that name."""
+    return _operations.get(name)
+
+
 def activator(obj: Any, options: dict[str, Any]) -> Activator:
     """What `obj.activate(**options)` returns."""
     connection = getattr(obj, "_p_jar", None)

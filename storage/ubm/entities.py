@@ -75,6 +75,8 @@ class Entities(Active, Persistent):
         entity._v_new = True
         entity.set(**values)
         del entity._v_new
+        if self._p_jar is not None:
+            self._p_jar.add(entity)  # so that activities can name it before the commit
         (self._made if reference is None else self._given).add(name, entity)
         self._uids.add(entity.uid, entity)
         self.touched(entity)
@@ -124,7 +126,24 @@ class Entities(Active, Persistent):
     def search(self, **query: Any) -> list[Entity]:
         """Entities by type, state, reference, relation, time and text; see `Catalogue.search`."""
         touching.flush(self)
-        return [self[row["uid"]] for row in self.catalogue.search(**query)]
+        return [self[row["uid"]] for row in self.catalogue.search(**self._plain(query))]
+
+    def rows(self, **query: Any) -> Iterator[dict[str, Any]]:
+        """All rows of the catalogue that fit, without loading entities."""
+        touching.flush(self)
+        return iter(self.catalogue.rows(**self._plain(query)))
+
+    def _plain(self, query: dict[str, Any]) -> dict[str, Any]:
+        """A query whose relations may name entities or references."""
+        if "relation" not in query:
+            return query
+        relation = query["relation"] or {}
+        return {**query, "relation": {name: self._uid_of(target) for name, target in relation.items()}}
+
+    def _uid_of(self, target: Any) -> str:
+        if isinstance(target, str):
+            return target if _UID.match(target) else self[target].uid
+        return str(target.uid)
 
     # -- deleting
 

@@ -63,6 +63,8 @@ class Entity(Active, Persistent):
     needs: ClassVar[dict[str, tuple[str, ...]]] = {}
     relations: ClassVar[dict[str, Relation]] = {}
     carries: ClassVar[tuple[str, ...]] = ()
+    #: Properties that are computed, which `describe` shows.
+    derived: ClassVar[tuple[str, ...]] = ()
 
     class Fields(FieldsModel):
         """Fields of every type."""

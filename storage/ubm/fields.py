@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, JsonValue
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    JsonValue,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import PydanticCustomError, core_schema
 
@@ -19,6 +28,15 @@ class FieldsModel(BaseModel):
     model_config = ConfigDict(
         extra="forbid", validate_assignment=True, allow_inf_nan=False, str_max_length=100_000, ser_json_inf_nan="null"
     )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        start, stop = getattr(self, "start", None), getattr(self, "stop", None)
+        if isinstance(start, datetime) and isinstance(stop, datetime) and stop < start:
+            raise refused(
+                f"stop {stop.isoformat()} is before start {start.isoformat()}: set both, set(start=…, stop=…)"
+            )
+        return self
 
 
 def refused(text: str) -> PydanticCustomError:

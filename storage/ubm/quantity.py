@@ -60,6 +60,9 @@ class Quantity:
     value: float
     unit: str
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "value", float(self.value))
+
     @classmethod
     def parse(cls, text: str, unit: str) -> Quantity:
         """From "2.3 MW", or "2.3" in `unit`. ValueError when it is neither."""

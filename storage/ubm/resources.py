@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from wendelin.storage.activities.call import packed, unpacked
+from wendelin.storage.activities.create import registered
+from wendelin.storage.errors import TransitionError
 from wendelin.storage.ubm.entity import Entity
 from wendelin.storage.ubm.fields import Duration, Mass, Price, Settings, UnitName
 from wendelin.storage.ubm.relation import CLEAR, Relation
+from wendelin.storage.ubm.workflow import Transition
 
 
 class Resource(Entity):
@@ -51,6 +56,34 @@ class DataOperation(Resource):
         function: str = Field("", pattern=r"^[A-Za-z_]\w*$|^$", description="name of the registered operation")
         parameters: Settings = Field({}, description="named arguments of each call")
         version: str = ""
+
+    def after_transition(self, transition: Transition) -> None:
+        """Validated, it keeps the function, so that any process can call it."""
+        if transition.name == "validate":
+            self.keep()
+
+    def keep(self) -> None:
+        """Keep the registered function of that name, with its code when workers cannot import it.
+
+        Called again, it keeps the newest one. Raises `TransitionError` when none is registered.
+        """
+        function = registered(self.function)
+        if function is None:
+            raise TransitionError(
+                f"{self.label('function')} = {self.function!r}: no function of that name is registered; "
+                "write @wendelin.operation above its definition, run that, then validate again"
+            )
+        jar = self.store._p_jar
+        self._code, self._code_references = packed(function, jar)
+        self.changed()
+
+    def callable(self) -> Callable[..., Any]:
+        """The function. A registered one of that name comes first when none is kept."""
+        code: bytes | None = self.__dict__.get("_code")
+        found = registered(self.function) if code is None else unpacked(code, self._p_jar)
+        if found is None:
+            raise TransitionError(f"{self.label('function')} = {self.function!r} is not kept: do('validate') first")
+        return found
 
 
 class Service(Resource):

@@ -15,8 +15,10 @@ _SHOWN = 20
 def described(entity: Entity) -> dict[str, Any]:
     """What `Entity.describe` returns."""
     arrays = {name: array_of(entity.carried(name)) for name in entity.carries if entity.carried(name) is not None}
+    computed = {name: getattr(entity, name) for name in entity.derived}
     return {
         **entity.to_json(),
+        **{name: None if value is None else str(value) for name, value in computed.items()},
         "roles": list(entity.roles),
         "relations": {name: _related(entity, name) for name in entity.relations if entity.related(name)},
         "transitions": [each.to_json() for each in entity.transitions()],
@@ -50,6 +52,7 @@ def as_html(entity: Entity) -> str:
         if targets:
             rows.append((name, ", ".join(f"{each.reference} {each.title}".strip() for each in targets)))
     rows += [(name, repr(entity.carried(name))) for name in entity.carries if entity.carried(name) is not None]
+    rows += [(name, str(getattr(entity, name))) for name in entity.derived if getattr(entity, name) is not None]
     rows += [("files", ", ".join(entity.files))] if entity.files else []
     cells = "".join(f"<tr><th style='text-align:left'>{_safe(name)}</th>{_cell(text)}</tr>" for name, text in rows)
     caption = f"{entity.type} <b>{_safe(entity.reference)}</b>"

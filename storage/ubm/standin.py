@@ -34,3 +34,8 @@ class Catalogue(Persistent):
         ]
 
     search = rows
+
+    def _p_resolveConflict(self, old: dict[str, Any], committed: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+        from wendelin.storage.ubm.names import merged_entries
+
+        return {"_rows": merged_entries(old["_rows"], committed["_rows"], new["_rows"])}
