@@ -92,7 +92,7 @@ def ingestion_for(store: Entities, tag: str) -> Any:
     supply = _supply_for(store, tag)
     if supply is None:
         return None
-    ingestion = store.create("ingestion", tag=tag, path=supply, **supply.movement())
+    ingestion = store.create("ingestion", **{**supply.movement(), "tag": tag, "path": supply})
     if not ingestion.items:
         ingestion.items = [sink(store, supply.resource, supply)]
     for transition in ("plan", "confirm", "start"):
