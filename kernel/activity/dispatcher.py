@@ -5,8 +5,8 @@ over. A dispatcher that lost it notices at its next commit, which conflicts. It 
 database but what runs now; so if it dies, its successor starts those again, and the workers see which have ended.
 
 Each round begins a transaction, so it sees what was committed; takes in what is new *before* it lets others follow
-those that ended, because an activity's end and what it left behind are one commit; and starts what may run. What it has
-moved and removed it stores a few times a second, or when nothing runs: its commits compete with those of the workers.
+those that ended, because an activity's end and what it left behind are one commit; and starts what may run. `intake`
+stores what came of it a few times a second, or when nothing runs.
 """
 
 from __future__ import annotations
@@ -17,30 +17,27 @@ import socket
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
 import transaction
-from persistent.TimeStamp import TimeStamp
-from ZODB.POSException import ConflictError, POSKeyError
+from ZODB.POSException import ConflictError
 
 from wendelin.kernel.activity.account import Account, report
 from wendelin.kernel.activity.election import Election
 from wendelin.kernel.activity.engine import Engine, Task
+from wendelin.kernel.activity.intake import Intake
+from wendelin.kernel.activity.pace import Pace
 from wendelin.kernel.activity.work import was_stopped, work
-from wendelin.storage.activities.message import FAILED, MERGED, PENDING, Message
+from wendelin.storage.activities.message import PENDING, Message
 from wendelin.storage.activities.order import Item, Order
-from wendelin.storage.activities.queue import ActivityQueue, queue_of
+from wendelin.storage.activities.queue import GIVEN_BACK, ActivityQueue, queue_of
 from wendelin.storage.activities.run import Outcome, note_death
 from wendelin.storage.database.connect import connect
 from wendelin.storage.database.watch import watch
 from wendelin.storage.errors import UnavailableError
 
 log = logging.getLogger(__name__)
-
-#: Seconds between two commits of the dispatcher while workers are busy, and ended messages that make one due.
-STORE_SECONDS, STORE_MESSAGES = 0.2, 1000
 
 #: Seconds in which calls that end are gathered while others are at hand for the workers.
 GATHER_SECONDS = 0.003
@@ -70,17 +67,14 @@ class Dispatcher:
         self._election = Election(url, self.name, self.node, engine, partial(report, self))
         self.engine = self._election.fleet
         self._order = Order()
+        self._intake = Intake(None, self._order)
+        self._pace = Pace()
         self._tasks: dict[Task, list[Item]] = {}
         self._deadlines: dict[Task, float] = {}
         self._deaths: Counter[str] = Counter()
         self._alone: set[str] = set()
-        self._gone: set[str] = set()
-        self._removing: set[str] = set()
-        self._seen: set[str] = set()
-        self._duplicates: list[Message] = []
         self._wanted: set[str] = set()
         self._held: deque[list[Item]] = deque()
-        self._stored = 0.0
         self._stopping = threading.Event()
         self._connection: Any = None
 
@@ -176,10 +170,11 @@ class Dispatcher:
     def _take_lease(self) -> bool:
         if not self._election.take(self._connection):
             return False
-        self._order = Order()
+        self._begin_anew()
         self._connection.transaction_manager.begin()
         queue = queue_of(self._connection)
-        self._add(queue.board.values() if queue is not None else ())
+        if queue is not None:
+            self._intake.load(queue)
         log.info("%s dispatches the activities of %s: %d wait", self.name, self.url, len(self._order))
         return True
 
@@ -193,112 +188,77 @@ class Dispatcher:
         self._election.lose()
         for task in list(self._tasks):
             task.cancel()
-        self._tasks, self._deadlines, self._gone, self._order = {}, {}, set(), Order()
-        self._removing, self._seen, self._duplicates, self._wanted = set(), set(), [], set()
+        self._tasks, self._deadlines, self._wanted = {}, {}, set()
         self._held.clear()
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._order = Order()
+        self._intake = Intake(self._connection, self._order)
 
     # -- a round
 
     def _round(self) -> None:
-        ended, self._gone = self._gone, set()
+        intake = self._intake
+        ended, intake.gone = intake.gone, set()
         manager = self._connection.transaction_manager
         manager.begin()
         queue = queue_of(self._connection)
         if queue is None or not self._election.holds(queue):
-            self._gone = ended
             raise ConflictError("another dispatcher has taken over")
-        self._removing |= ended
-        stores = self._stores(queue)
-        changed = self._take_in(queue, move=stores)
+        intake.see(queue)
+        asked = queue.requests.take()
+        for name, message in asked:
+            if name.startswith(GIVEN_BACK):
+                self._take_from_its_worker(message.uid)
+            else:
+                self._look_again(queue, message)
         for uid in ended:
-            self._order.ended(uid)
+            intake.ended(uid)
             self._deaths.pop(uid, None)
+            self._alone.discard(uid)
         self._start()
-        if stores and (self._remove(queue) or changed):
-            for message in self._duplicates:
-                message.stop(MERGED)
+        if self._election.renew(queue) or asked or intake.is_due or not (self._tasks or intake.is_stored):
+            intake.store(queue)
             manager.commit()
-            self._duplicates = []
-            self._stored, self._removing = time.time(), set()
+            intake.stored()
         else:
             manager.abort()
         self._fail_circles()
-
-    def _stores(self, queue: ActivityQueue) -> bool:
-        """Whether it is time for a commit."""
-        late = time.time() - self._stored > STORE_SECONDS or len(self._removing) > STORE_MESSAGES
-        return late or not self._tasks or bool(queue.requests)
-
-    def _remove(self, queue: ActivityQueue) -> bool:
-        """Take what has ended from the board, and renew the lease; False when there was nothing to do."""
-        changed = False
-        for uid in self._removing:
-            if uid in queue.board:
-                del queue.board[uid]
-                changed = True
-        return self._election.renew(queue) or changed
-
-    def _take_in(self, queue: ActivityQueue, *, move: bool) -> bool:
-        """See what is new; and `move` it to the board."""
-        changed = False
-        for inbox in queue.inboxes:
-            if inbox:
-                changed = True
-                self._connection.prefetch([message for uid, message in inbox if uid not in self._order.items])
-                for uid, message in inbox.take() if move else inbox:
-                    known = uid in self._order.items or (not move and uid in self._seen)
-                    self._seen.add(uid)
-                    if (known or (uid not in self._removing and self._add([message]))) and move:
-                        queue.board[uid] = message
-        if move:
-            self._seen = set()
-        if queue.requests:
-            changed = True
-            for _, message in queue.requests.take():
-                self._look_again(queue, message)
-        return changed
-
-    def _add(self, some: Iterable[Message]) -> bool:
-        """Take messages in; False when the last one needs no place on the board."""
-        kept = True
-        for message in some:
-            try:
-                state, options = message.state, message.options
-            except POSKeyError:
-                continue
-            kept = state in (PENDING, FAILED)
-            if not kept:
-                self._gone.add(message.uid)
-                continue
-            item = Item(message.uid, message._p_oid, message.path, message.method_id, options, message.not_before)
-            item.failed = state == FAILED
-            if not (item.not_before or item.failed or options.waits or options.serialization_tag):
-                item.committed = TimeStamp(message._p_serial).timeTime()
-            if not self._order.add(item):
-                self._duplicates.append(message)
-                kept = False
-        return kept
 
     def _look_again(self, queue: ActivityQueue, message: Message) -> None:
         """A person did something about a message."""
         if message.state == PENDING:
             if message.uid not in self._order.items:
-                self._add([message])
-                queue.board[message.uid] = message
+                self._intake.look_at(queue, message)
             elif message.uid in self._order.running:
                 self._wanted.add(message.uid)  # its failure has not been heard of yet
             else:
                 self._order.again(message.uid, message.not_before)
             return
-        self._gone.add(message.uid)
+        self._intake.gone.add(message.uid)
         for task, items in list(self._tasks.items()):
             if any(item.uid == message.uid for item in items) and len(items) == 1:
                 task.cancel()
         self.engine.wake()
 
+    def _take_from_its_worker(self, uid: str) -> None:
+        """A worker takes long with another one of the same call, and has not begun this one."""
+        for items in self._tasks.values():
+            given = [item for item in items if item.uid == uid]
+            if given and len(items) > 1:
+                items.remove(given[0])
+                self._order.again(uid)
+
     def _start(self) -> None:
-        room = self.engine.slots * AHEAD - len(self._tasks) - len(self._held)
-        for group in self._order.start(time.time(), room, self.engine.names) if room > 0 else ():
+        slots = self.engine.slots
+        room = slots * AHEAD - len(self._tasks) - len(self._held)
+        most = max(1, self._order.ready // (2 * slots))  # of one call, so that each worker has something to do
+
+        def together(item: Item) -> int:
+            return 1 if item.uid in self._alone else min(most, self._pace.together(item))
+
+        for group in self._order.start(time.time(), room, self.engine.names, together) if room > 0 else ():
             apart = any(item.uid in self._alone for item in group)
             for items in [[item] for item in group] if apart else [group]:
                 if items[0].options.timeout is None:
@@ -324,7 +284,7 @@ class Dispatcher:
                 task.cancel()
 
     def _fail_circles(self) -> None:
-        if self._tasks or self._gone:
+        if self._tasks or self._intake.gone:
             return
         for item in self._order.circle():
             names = ", ".join(sorted({" ".join(key) for key in item.waits_for}))
@@ -350,15 +310,21 @@ class Dispatcher:
         elif task.error is not None:
             self._broken(items, task.error)
         else:
-            for item, outcome in zip(items, task.result, strict=True):
-                self._note(item, outcome)
+            self._pace.learn(items, task.result)
+            known = {item.oid: item for item in items}
+            for outcome in task.result:
+                if outcome.oid in known:  # others have been given back meanwhile
+                    self._note(known[outcome.oid], outcome)
 
     def _note(self, item: Item, outcome: Outcome) -> None:
+        if outcome.kind == "back":
+            self._order.again(item.uid)
+            return
         wanted = item.uid in self._wanted
         self._wanted.discard(item.uid)
         self.account.note(outcome.kind)
         if outcome.kind == "ended":
-            self._gone.add(item.uid)
+            self._intake.gone.add(item.uid)
             return
         if wanted:
             self._order.again(item.uid)

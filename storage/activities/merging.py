@@ -14,11 +14,13 @@ from persistent import Persistent
 #: Entries of the log's own record; more move into an immutable page, since the record is rewritten at each append.
 PAGE_ENTRIES = 128
 
+_PAGE = "page "
+
 Entry = tuple[str, Any]
 
 
 class LogPage(Persistent):
-    """Older entries of a log. Immutable once stored."""
+    """Older entries of a log, or pages of them. Immutable once stored."""
 
     def __init__(self, entries: list[Entry]) -> None:
         self.entries = entries
@@ -33,12 +35,14 @@ class MergingLog(Persistent):
         self.entries: list[Entry] = []
 
     def append(self, uid: str, value: Any) -> None:
-        """Add an entry; `value` is a persistent object."""
+        """Add an entry; `value` is a persistent object, or a tuple that begins with one."""
         entries = [*self.entries, (uid, value)]
-        if len(entries) > PAGE_ENTRIES:
-            page = LogPage(entries)
-            entries = [(f"page {uid}", page)]
-        self.entries = entries
+        self.entries = _paged(entries, uid) if len(entries) > PAGE_ENTRIES else entries
+
+    @property
+    def pages(self) -> list[LogPage]:
+        """The pages that iterating begins with, to be fetched together."""
+        return [value for _, value in self.entries if isinstance(value, LogPage)]
 
     def __iter__(self) -> Iterator[Entry]:
         """All entries, those in pages too. One that was moved while another took it may come twice."""
@@ -66,6 +70,22 @@ class MergingLog(Persistent):
         known = {uid for uid, _ in entries}
         entries += [entry for entry in new["entries"] if entry[0] not in before and entry[0] not in known]
         return {**committed, "entries": entries}
+
+
+def _paged(entries: list[Entry], uid: str) -> list[Entry]:
+    """With the latest of the lowest level that are enough for a page in one.
+
+    A page is of a level higher than what it holds, and only many pages share a page: an appender that has not seen
+    that old ones were taken would store those again, each time with all that it stored again before.
+    """
+    levels = [name.count(_PAGE) for name, _ in entries]
+    for level in range(max(levels) + 1):
+        first = len(entries)
+        while first and levels[first - 1] <= level:
+            first -= 1
+        if len(entries) - first >= PAGE_ENTRIES // 2:
+            return [*entries[:first], (_PAGE * (level + 1) + uid, LogPage(entries[first:]))]
+    return entries
 
 
 def _unpaged(page: LogPage) -> Iterator[Entry]:

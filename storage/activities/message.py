@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import secrets
 import time
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from persistent import Persistent
@@ -24,6 +26,9 @@ MERGED, MISSING = "merged", "missing"
 #: Seconds before the first repetition after an error; see `Message.failed`.
 RETRY_SECONDS = 30.0
 
+#: What the dispatcher must know of a new message: path, method, options, date. It stands in the inbox.
+Ticket = tuple[str, str, tuple[tuple[str, Any], ...], float]
+
 #: Repetitions after an error, unless `max_retry` says otherwise.
 MAX_RETRY = 5
 
@@ -34,6 +39,17 @@ class Message(Persistent):
     `uid` is a random key that is the same however often the method is run: give it to systems outside the database, so
     that they notice repetitions. `state`: pending, done, failed, cancelled, skipped, merged or missing.
     """
+
+    # What a record does not say; it is written at the end of each message, so it is short.
+    target: WeakRef | None = None
+    path = error = node = ""
+    helpers = b""
+    references: Sequence[Any] = ()
+    settings: Mapping[str, Any] = MappingProxyType({})
+    tries = 0
+    not_before = ended = 0.0
+    result: bytes | None = None
+    process: Any = None
 
     def __init__(
         self,
@@ -59,13 +75,18 @@ class Message(Persistent):
         self.user = current_user()
         self.created = time.time()
         self.state = PENDING
-        self.tries = 0
         self.not_before = max(options.at_date or 0.0, self.created + options.delay if options.delay else 0.0)
-        self.error = ""
-        self.result: bytes | None = None
-        self.ended = 0.0
-        self.node = ""
-        self.process: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()
+        return {name: value for name, value in state.items() if value is not None and value not in _USUAL.get(name, ())}
+
+    @property
+    def ticket(self) -> Ticket | None:
+        """What spares the dispatcher a look at it; None for a `unique` one, whose state decides about others."""
+        if self.settings.get("unique"):
+            return None
+        return self.path, self.method_id, tuple(self.settings.items()), self.not_before
 
     @property
     def options(self) -> Options:
@@ -97,10 +118,10 @@ class Message(Persistent):
         return function(*arguments, **named) if target is None else function(target, *arguments, **named)
 
     def end(self, result: Any, node: str = "") -> None:
-        """Note that it has run, and what it returned."""
+        """Note that it has run, and what it returned. What was to be called is forgotten, arguments too."""
+        self.call, self.helpers, self.references = b"", b"", ()
         if result is not None:
-            self.result, references = packed(result, self._p_jar)
-            self.references = [*self.references, *references]
+            self.result, self.references = packed(result, self._p_jar)
         self.state, self.ended, self.error, self.node = DONE, time.time(), "", node
 
     def failed(self, error: str, node: str = "", *, last: bool = False) -> None:
@@ -135,5 +156,12 @@ class Message(Persistent):
         where = f"{self.path}." if self.path else ""
         return f"<Message {self.uid[:8]} {where}{self.method_id} {self.state}>"
 
+
+#: Values that a record leaves out.
+_USUAL: dict[str, tuple[Any, ...]] = {
+    **dict.fromkeys(("path", "error", "node"), ("",)),
+    **dict.fromkeys(("helpers", "references", "settings"), (b"", [], (), {})),
+    **dict.fromkeys(("tries", "not_before", "ended"), (0,)),
+}
 
 Message.__module__ = "wendelin"  # the stored name; see wendelin/__init__.py

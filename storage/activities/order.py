@@ -10,13 +10,19 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from wendelin.storage.activities.options import Options
 
 #: What a message is, or waits for: ("tag", x), ("method", x), ("path", x), ("path method", x, y), ("tag method", x, y).
 Key = tuple[str, ...]
+
+#: Options in which messages of one call agree.
+_SAME = ("group_method_id", "node", "priority", "timeout")
+
+#: Messages of other kinds that are passed over in the search for what goes into one call.
+_LOOKED_AT = 64
 
 
 @dataclass(eq=False)
@@ -124,8 +130,17 @@ class Order:
         if not failed:
             self._place(item)
 
-    def start(self, now: float, most: int, nodes: Collection[str] | None = None) -> list[list[Item]]:
-        """Up to `most` groups of messages that run from now on. `nodes`: leave out those that want another one."""
+    def start(
+        self,
+        now: float,
+        most: int,
+        nodes: Collection[str] | None = None,
+        together: Callable[[Item], int] | None = None,
+    ) -> list[list[Item]]:
+        """Up to `most` calls of messages that run from now on.
+
+        `nodes`: leave out those that want another one. `together`: how many of a message's method may share its call.
+        """
         self._now = now
         while self._later and self._later[0][0] <= now:
             uid = heapq.heappop(self._later)[2]
@@ -141,10 +156,15 @@ class Order:
                 continue
             item = self._startable(entry[2])
             if item is not None:
-                out.append(self._group(item))
+                out.append(self._together(item, together(item) if together is not None else 1))
         for entry in elsewhere:
             heapq.heappush(self._ready, entry)
         return out
+
+    @property
+    def ready(self) -> int:
+        """About how many could start."""
+        return len(self._ready)
 
     def next_date(self) -> float | None:
         """When the next message that waits for a date wants its turn."""
@@ -206,25 +226,20 @@ class Order:
                 if uid in self.items:
                     self._place(self.items[uid])
 
-    def _group(self, first: Item) -> list[Item]:
-        """With others of the same group, as many as fit into one call."""
-        group = first.options.group_method_id
-        if group is None:
-            return [first]
-        out, cost = [first], first.options.group_method_cost
+    def _together(self, first: Item, most: int) -> list[Item]:
+        """With others of the same call: of its group as many as that has room for; else up to `most` of its method."""
+        group, cost = first.options.group_method_id, first.options.group_method_cost
+        out = [first]
         passed: list[tuple[int, int, str]] = []
-        while self._ready:
+        while self._ready and len(passed) <= _LOOKED_AT and (group is not None or len(out) < most):
             entry = heapq.heappop(self._ready)
             item = self.items.get(entry[2])
             if item is None or item.uid in self.running:
                 continue
-            fits = item.options.group_method_id == group and cost + item.options.group_method_cost <= 1.0 + 1e-9
-            alike = all(
-                getattr(item.options, name) == getattr(first.options, name) for name in ("node", "priority", "timeout")
-            )
-            if not (fits and alike):
+            full = group is not None and cost + item.options.group_method_cost > 1.0 + 1e-9
+            if full or not _are_alike(first, item):
                 passed.append(entry)
-                if cost + item.options.group_method_cost > 1.0 + 1e-9 or len(passed) > 64:
+                if full:
                     break
                 continue
             if self._startable(item.uid) is not None:
@@ -233,3 +248,12 @@ class Order:
         for entry in passed:
             heapq.heappush(self._ready, entry)
         return out
+
+
+def _are_alike(one: Item, other: Item) -> bool:
+    """Whether both may be of one call."""
+    if one.options is not other.options and any(
+        getattr(one.options, name) != getattr(other.options, name) for name in _SAME
+    ):
+        return False
+    return one.options.group_method_id is not None or one.method_id == other.method_id

@@ -18,10 +18,13 @@ from persistent import Persistent
 from ZODB.POSException import POSKeyError
 
 from wendelin.storage.activities.merging import MergingLog
-from wendelin.storage.activities.message import CANCELLED, FAILED, PENDING, SKIPPED, Message
+from wendelin.storage.activities.message import CANCELLED, FAILED, PENDING, SKIPPED, Message, Ticket
 
 #: The name in the database's root folder.
 NAME = "activities"
+
+#: How requests of workers begin, not of persons.
+GIVEN_BACK = "back "
 
 _INBOXES = 8
 
@@ -69,7 +72,9 @@ class ActivityQueue(Persistent):
 
     def add(self, message: Message) -> None:
         """Leave a message for the dispatcher, who sees it when this transaction commits."""
-        self.inboxes[hash((os.getpid(), threading.get_ident())) % len(self.inboxes)].append(message.uid, message)
+        inbox = self.inboxes[hash((os.getpid(), threading.get_ident())) % len(self.inboxes)]
+        ticket = message.ticket
+        inbox.append(message.uid, message if ticket is None else (message, ticket))
 
     def __iter__(self) -> Iterator[Message]:
         """All messages that have not ended, and failed ones; those not taken in yet come last."""
@@ -87,7 +92,8 @@ class ActivityQueue(Persistent):
     def _all(self) -> Iterator[tuple[str, Message]]:
         yield from self.board.items()
         for inbox in self.inboxes:
-            yield from inbox
+            for uid, message, _ in entries(inbox):
+                yield uid, message
 
     def find(self, uid: str) -> Message:
         """The message whose uid begins so. Raises KeyError when none or several do."""
@@ -111,12 +117,25 @@ class ActivityQueue(Persistent):
         """Go on as if a failed message had done its work."""
         self._stop(message, SKIPPED)
 
+    def give_back(self, message: Message) -> None:
+        """Let another worker run what this one was given and will not begin."""
+        self.requests.append(f"{GIVEN_BACK}{message.uid} {secrets.token_hex(4)}", message)
+
     def _stop(self, message: Message, state: str) -> None:
         message.stop(state)
         self._look_at(message)
 
     def _look_at(self, message: Message) -> None:
         self.requests.append(f"{message.uid} {secrets.token_hex(4)}", message)
+
+
+def entries(inbox: MergingLog) -> Iterator[tuple[str, Message, Ticket | None]]:
+    """What is in an inbox; messages without a ticket must be looked at."""
+    for uid, value in inbox:
+        if isinstance(value, tuple):
+            yield uid, *value
+        else:
+            yield uid, value, None
 
 
 def queue_of(connection: Any) -> ActivityQueue | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import random
 import time
 import traceback
@@ -21,6 +22,7 @@ from ZODB.POSException import ConflictError, POSKeyError
 from wendelin.storage.activities.message import MISSING, Message
 from wendelin.storage.activities.options import Options
 from wendelin.storage.activities.queue import made_queue
+from wendelin.storage.activities.turns import Turns
 from wendelin.storage.activities.user import acting_as
 from wendelin.storage.errors import ActivityError, MissingObjectError
 
@@ -32,15 +34,19 @@ CONFLICTS = 5
 _current: ContextVar[Message | None] = ContextVar("wendelin_activity", default=None)
 
 
-@dataclass
+@dataclass(slots=True)
 class Outcome:
-    """What became of a message: `ended`, `later` (at `not_before`), `failed`, or `conflict`."""
+    """What became of a message: `ended`, `later` (at `not_before`), `failed`, `conflict`, or `back`: not begun."""
 
     uid: str
     oid: bytes
     kind: str
     not_before: float = 0.0
     error: str = ""
+    seconds: float = 0.0
+    """How long its function took; infinite when it has effects elsewhere, so that nothing else is to repeat it."""
+    shared: bool = False
+    """Whether others ended in the same commit."""
 
 
 def running() -> Message | None:
@@ -57,17 +63,21 @@ def activity_key() -> str:
     message = _current.get()
     if message is None:
         raise ActivityError("activity_key() has a meaning only within an activity: call it in the function that runs")
+    message._v_has_key = True
     return str(message.uid)
 
 
 def run(connection: Any, oids: Sequence[bytes], group: str | None = None, node: str = "") -> list[Outcome]:
-    """Run messages, together in one transaction when `group` is not None; what became of each.
+    """Run messages, together in one transaction when `group` is not None; what became of each, in any order.
 
     `connection` has a transaction manager of its own, without a running transaction that matters. When a group does
-    not succeed together, its messages are run one by one.
+    not succeed together, its messages are run one by one. Several without a group are taken for short ones: they share
+    commits while all goes well, and those that it does not come to in time are `back`.
     """
-    if group is None or len(oids) == 1:
-        return [_alone(connection, oid, node) for oid in oids]
+    if len(oids) == 1:
+        return [_alone(connection, oids[0], node)]
+    if group is None:
+        return _one_after_the_other(connection, oids, node)
     try:
         return _together(connection, oids, group, node)
     except Exception as error:  # noqa: BLE001  # whose fault it is shows when each is run by itself
@@ -85,9 +95,8 @@ def _alone(connection: Any, oid: bytes, node: str) -> Outcome:
                 if isinstance(message, Outcome):
                     return message
                 running.note(f"activity {message.uid[:8]} {message.method_id}")
-                with _as_creator(message, running):
-                    _finish(message, message.run(), node)
-            return Outcome(message.uid, oid, "ended")
+                outcome = _perform(message, running, node)
+            return outcome
         except ConflictError as error:
             last = error
             time.sleep(random.random() * 0.01 * 2**attempt)  # others may want the same objects
@@ -99,6 +108,44 @@ def _alone(connection: Any, oid: bytes, node: str) -> Outcome:
                 raise
             return outcome
     return _conflicting(connection, oid, last, node)
+
+
+def _one_after_the_other(connection: Any, oids: Sequence[bytes], node: str) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    with Turns(connection.db(), oids) as turns:
+        connection.transaction_manager.begin()
+        connection.prefetch(oids)  # in one go instead of one question after the other
+        while turns:
+            try:
+                outcomes += _sharing(connection, turns, node)
+                turns.settle()
+            except (Exception, SystemExit) as error:  # noqa: BLE001  # whose fault it is shows one by one
+                log.info("activities are run one by one: %r", error)
+                turns.again()
+                outcomes += [_alone(connection, oid, node) for oid in turns]
+    return [*outcomes, *(Outcome("", oid, "back") for oid in turns.lost)]
+
+
+def _sharing(connection: Any, turns: Turns, node: str) -> list[Outcome]:
+    """The next ones of one user, each for itself, in one commit."""
+    outcomes: list[Outcome] = []
+    user: Any = None
+    with _transaction(connection.transaction_manager) as running:
+        for oid in turns:
+            message = _pending(connection, oid)
+            if isinstance(message, Outcome):
+                outcomes.append(message)
+                continue
+            if user is not None and message.user != user:
+                turns.put_back()
+                break
+            if user is None:
+                running.note(f"activities {message.method_id}")
+            user = message.user
+            outcomes.append(_perform(message, running, node))
+    for outcome in outcomes:
+        outcome.shared = True
+    return outcomes
 
 
 def _together(connection: Any, oids: Sequence[bytes], group: str, node: str) -> list[Outcome]:
@@ -115,8 +162,7 @@ def _together(connection: Any, oids: Sequence[bytes], group: str, node: str) -> 
                 _finish(message, None, node)
         else:
             for message in messages:
-                with _as_creator(message, running):
-                    _finish(message, message.run(), node)
+                _perform(message, running, node)
     return [it if isinstance(it, Outcome) else Outcome(it.uid, it._p_oid, "ended") for it in found]
 
 
@@ -130,6 +176,16 @@ def _pending(connection: Any, oid: bytes) -> Message | Outcome:
     if message.is_pending:
         return message  # type: ignore[no-any-return]
     return Outcome(message.uid, oid, "failed" if message.state == "failed" else "ended")
+
+
+def _perform(message: Message, running: Any, node: str) -> Outcome:
+    """Run it and note its end, in the running transaction."""
+    began = time.perf_counter()
+    with _as_creator(message, running):
+        result = message.run()
+        seconds = math.inf if getattr(message, "_v_has_key", False) else time.perf_counter() - began
+        _finish(message, result, node)
+    return Outcome(message.uid, message._p_oid, "ended", seconds=seconds)
 
 
 def _finish(message: Message, result: Any, node: str) -> None:
