@@ -1,7 +1,8 @@
 """Torture of activities: workers, dispatchers and the database server are killed or stopped at random meanwhile.
 
-Each activity appends its own number and place to one array, which merges; chains wait for each other by tags. At the
-end every effect must be there exactly once, in order, and nothing may be left: no message, no process.
+Each activity appends its own number and place to one array, which merges; chains wait for each other by tags, and short
+ones that wait for nobody come by the dozen, so that they share calls and commits. At the end every effect must be there
+exactly once, in order, and nothing may be left: no message, no process.
 `python -m tests.torture.activities FOLDER --kills 50`
 
 `--sabotage` takes out the conflict on the message's record: then two runs of one message both count, which must show.
@@ -32,11 +33,21 @@ from wendelin.storage.errors import UnavailableError
 ROOT = Path(__file__).resolve().parents[2]
 CHAINS, PATIENCE = 4, 120.0
 
+#: Instead of a chain, for those that are in none; and how many of them come together.
+FREE, BURST = -1, 40
+
 
 def effect(log: ZBigArray, number: int, chain: int, place: int) -> None:
     """What one activity does."""
     log.append([[number, chain, place]])
     time.sleep(random.random() * 0.05)
+
+
+def short_effect(log: ZBigArray, number: int) -> None:
+    """What many do in one commit; now and then one that takes long, so that others are given back."""
+    log.append([[number, FREE, 0]])
+    if number % 97 == 0:
+        time.sleep(0.7)
 
 
 class Torture:
@@ -95,6 +106,11 @@ class Torture:
                         tag=f"{chain}:{place}", after_tag=f"{chain}:{place - 1}", max_retry=100, delay=0.1, **group
                     ).effect(made, chain, place)
                     made, places[chain] = made + 1, place + 1
+                if self.random.random() < 0.5:
+                    wendelin.operation(short_effect)
+                    for _ in range(BURST):
+                        log.activate(max_retry=100, delay=0.1).short_effect(made)
+                        made += 1
                 self.manager.commit()
                 self.made, self.places = made, places
             except (UnavailableError, ConflictError) as error:
