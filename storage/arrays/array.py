@@ -183,9 +183,10 @@ class ZBigArray(Active, Persistent, NDArrayOperatorsMixin):
 
         Raises `IndexError` out of range, and `TypeError` for index lists and masks, which would copy.
         """
-        view, is_scalar, memory = self._select(key)
+        view, is_scalar, memory, _ = self._select(key)
         if is_scalar and view.dtype.kind != "V":  # a record is a view, too
             return view[()]
+        view = memory.view(self.shape, self.dtype, self.strides)[view_key(key)[0]]
         if memory.writable:
             self.hand_out(view.nbytes)
         if self._forked:
@@ -197,11 +198,10 @@ class ZBigArray(Active, Persistent, NDArrayOperatorsMixin):
 
         What is larger than the memory allows is written piece by piece.
         """
-        view, _, memory = self._select(key)
+        view, _, memory, (lo, hi) = self._select(key)
         if not memory.writable or self._forked:
             self._explain_read_only()
-        lo, hi = np.lib.array_utils.byte_bounds(view)
-        memory.written.assign(lo - memory.start, hi - memory.start if view.size else lo - memory.start)
+        memory.written.assign(lo, hi)
         self._count(view.nbytes)
         blockwise.assign(view, value, self.hand_out)
 
@@ -301,7 +301,7 @@ class ZBigArray(Active, Persistent, NDArrayOperatorsMixin):
         """Before growing: what another transaction wrote behind the end while this one cut it off must not show."""
         if nbytes % PAGE:
             memory.ensure(nbytes, nbytes + 1, self._extents)
-        if self._extents.lookup(-(-nbytes // PAGE), END)[0] or memory.tail_is_written(nbytes):
+        if self._extents.lookup(-(-nbytes // PAGE), END)[0] or any(memory.peek(nbytes, -(-nbytes // PAGE) * PAGE)):
             self._cut(memory, nbytes)
 
     def _cut(self, memory: ArrayMemory, nbytes: int) -> None:
@@ -317,15 +317,16 @@ class ZBigArray(Active, Persistent, NDArrayOperatorsMixin):
 
     # -- memory
 
-    def _select(self, key: Any) -> tuple[npt.NDArray[Any], bool, ArrayMemory]:
-        """The view that a key names, mapped; whether NumPy would give a scalar for it; and its memory."""
+    def _select(self, key: Any) -> tuple[npt.NDArray[Any], bool, ArrayMemory, tuple[int, int]]:
+        """What a key names, mapped, for one access; whether NumPy would give a scalar; the memory; where it lies."""
         wanted, may_be_scalar = view_key(key)
         memory = self._memory()
-        view = memory.view(self.shape, self.dtype, self.strides)[wanted]
+        view = memory.inner(self.shape, self.dtype, self.strides)[wanted]
+        lo = hi = 0
         if view.size:
-            lo, hi = np.lib.array_utils.byte_bounds(view)
-            memory.ensure(lo - memory.start, hi - memory.start, self._extents)
-        return view, may_be_scalar and view.ndim == 0, memory
+            lo, hi = (at - memory.start for at in np.lib.array_utils.byte_bounds(view))
+            memory.ensure(lo, hi, self._extents)
+        return view, may_be_scalar and view.ndim == 0, memory, (lo, hi)
 
     def _memory(self) -> ArrayMemory:
         jar = self._p_jar
@@ -381,10 +382,9 @@ class ZBigArray(Active, Persistent, NDArrayOperatorsMixin):
 
     def take_back(self, memory: ArrayMemory) -> None:
         """Keep the contents of a new array whose transaction failed. For the storage layer."""
-        rows = self._extents.rows
         self._v_memory = memory
         memory.become_unstored()
-        self._extents = Extents(self.pages_per_block, rows)
+        self._extents = Extents(self.pages_per_block, self._extents.rows)
 
     # -- how it shows
 

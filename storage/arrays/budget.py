@@ -26,6 +26,9 @@ SHARE = 4
 #: Bytes that a transaction may gather in any case.
 LEAST = 16 << 20
 
+#: Bytes that are not worth asking how many there may be.
+_FEW = 1 << 16
+
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -109,6 +112,8 @@ class Spiller:
     def handed_out(self, nbytes: int) -> None:
         """A writable slice was given. Spills first what earlier ones have gathered, when that is much."""
         self._handed += nbytes
+        if self._handed < _FEW:
+            return
         share = self._share()
         if self._handed < share // 4:
             return

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from wendelin.storage.arrays.array import ZBigArray
 
 #: Runs within one block from which on it is rewritten as a whole: reading needs a mapping a run.
-RUNS_PER_BLOCK = 32
+RUNS_PER_BLOCK = 128
 
 #: Blocks that one commit looks at, those that changed most.
 LOOKED_AT = 16
@@ -56,11 +56,15 @@ LIVE = 0.85
 
 
 class Copier:
-    """Copies stored pages into one new segment. Nothing is written before the first copy."""
+    """Copies stored pages into one new segment. Nothing is written before the first copy.
 
-    def __init__(self, folder: str, form: Form) -> None:
+    `held`: segments whose bytes are at hand, by their numbers.
+    """
+
+    def __init__(self, folder: str, form: Form, held: dict[int, Any] | None = None) -> None:
         self._folder = folder
         self._form = form
+        self._held = held or {}
         self.draft: Draft | None = None
         self.made: list[Any] = []
 
@@ -77,9 +81,17 @@ class Copier:
         return coalesce(out)
 
     def each(self, runs: list[Run], sources: dict[int, Any]) -> list[Run]:
-        """Copy small runs that lie apart from each other; the runs that have them now."""
-        with Reader(sources) as reader:
-            return [self._copy([run], reader, huge=False) for run in runs]
+        """Copy small runs that lie apart from each other, by one call; the runs that have them now."""
+        if not runs:
+            return []
+        held = {run[2]: some for run in runs if isinstance(some := self._held.get(run[2]), Pages)}
+        with Reader({**sources, **held}) as reader:
+            data = b"".join(reader.read(number, offset * PAGE, length * PAGE) for _, length, number, offset in runs)
+        if self.draft is None:
+            self.draft = Draft(self._folder, apart=self._form.near)
+        at = self.draft.add_bytes(data)
+        there = segments.placed([(start, start + length) for start, length, _, _ in runs], self.draft.number)
+        return [(start, length, number, at + offset) for start, length, number, offset in there]
 
     def _copy(self, runs: list[Run], reader: Reader, *, huge: bool) -> Run:
         """Copy neighbouring runs, a huge page at most; `huge`: they belong to at least one."""
@@ -119,7 +131,7 @@ def tend(extents: Extents, copier: Copier, *, seal: bool = True) -> None:
     size = tail.length(extents.tail)
     sealing: list[Run] = []
     sources: dict[int, Any] = {}
-    if seal and (len(extents.tail) >= TAIL_PIECES or size >= TAIL_BYTES):
+    if seal and must_seal(extents):
         sealing, sources = sealed_runs(extents, copier)
     if extents.must_fold:
         above = _folded(extents, copier)
@@ -129,6 +141,11 @@ def tend(extents: Extents, copier: Copier, *, seal: bool = True) -> None:
         known = copier.segments()
     if sealing:
         extents.seal(sealing, {**sources, **known}, size)
+
+
+def must_seal(extents: Extents) -> bool:
+    """Whether the tail has become long."""
+    return len(extents.tail) >= TAIL_PIECES or tail.length(extents.tail) >= TAIL_BYTES
 
 
 def sealed_runs(extents: Extents, copier: Copier) -> tuple[list[Run], dict[int, Any]]:
@@ -163,14 +180,8 @@ def _folded(extents: Extents, copier: Copier) -> list[Run]:
         runs, named = extents.lookup(block * step, (block + 1) * step)
         out += copier.range(block * step, (block + 1) * step, runs, named)
     tiny = [run for run in extents.log if isinstance(extents.segments.get(run[2]), Pages | bytes)]
-    apart: list[Run] = []
-    sources: dict[int, Any] = {}
-    for start, length, _, _ in tiny:
-        if start // step not in fragmented:
-            runs, named = extents.lookup(start, start + length)
-            apart += runs
-            sources.update(named)
-    out += copier.each(apart, sources)
+    apart = union((start, start + length) for start, length, _, _ in tiny if start // step not in fragmented)
+    out += copier.each(*extents.lookup_all(apart))
     return paint([], sorted(out))
 
 

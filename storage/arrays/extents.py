@@ -18,6 +18,7 @@ from __future__ import annotations
 import bisect
 import operator
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from persistent import Persistent
@@ -27,11 +28,12 @@ from wendelin.storage.arrays.log import (
     SEAL,
     WRITE,
     Entry,
+    Packer,
     State,
     Summary,
-    packed,
-    packed_entries,
+    packed_chunk,
     packed_summary,
+    unpacked_chunk,
     upgraded,
 )
 from wendelin.storage.arrays.merge import named, over, painted, resolve, summary
@@ -51,6 +53,9 @@ TAIL_PIECES, TAIL_BYTES = 64, 64 << 20
 #: Runs of one chunk of the base: it is loaded whole.
 CHUNK_RUNS = 256
 
+#: Of an entry its runs.
+_RUNS = operator.itemgetter(3)
+
 #: A page behind the end of every array.
 END = 1 << 50
 
@@ -69,6 +74,12 @@ class ExtentChunk(Persistent):
     def __init__(self, runs: list[Run], segments: Segments) -> None:
         self.runs = runs
         self.segments = segments
+
+    def __getstate__(self) -> Any:
+        return packed_chunk(self.runs, self.segments)
+
+    def __setstate__(self, state: State) -> None:
+        super().__setstate__(unpacked_chunk(state))
 
 
 class ExtentIndex(Persistent):
@@ -110,7 +121,7 @@ class Extents(Persistent):
     _v_painted: list[Run] | None
     _v_laid: tuple[list[Run], Segments] | None
     _v_own: bytes
-    _v_packed: tuple[list[Entry], bytes]
+    _v_packer: Packer
     _v_layers: tuple[list[Entry], Layers]
     _v_fold: tuple[bytes | None, ExtentIndex, list[Interval]]
 
@@ -130,19 +141,14 @@ class Extents(Persistent):
     def __setstate__(self, state: State) -> None:
         super().__setstate__(upgraded(state))
 
-    def __getstate__(self) -> State:
+    def __getstate__(self) -> Any:
         state = super().__getstate__()
-        return packed(state, self._packed_log()) if isinstance(state, dict) else state
-
-    def _packed_log(self) -> bytes:
-        """The log as bytes. Only what came to it since the last time is packed anew."""
-        known, raw = self.__dict__.get("_v_packed", ([], b""))
-        count = len(known)
-        if not (count <= len(self.entries) and all(map(operator.is_, known, self.entries))):
-            count, raw = 0, b""
-        raw += packed_entries(self.entries[count:])
-        self._v_packed = (self.entries, raw)
-        return bytes(raw)
+        if not isinstance(state, dict):
+            return state
+        packer: Packer | None = self.__dict__.get("_v_packer")
+        if packer is None:
+            packer = self._v_packer = Packer()
+        return packer.packed(state)
 
     # -- reading
 
@@ -153,16 +159,24 @@ class Extents(Persistent):
 
     def lookup(self, lo: int, hi: int) -> tuple[list[Run], Segments]:
         """Runs that store pages of [lo, hi), without holes and without the tail, and the segments they name."""
+        return self.lookup_all([(lo, hi)])
+
+    def lookup_all(self, pages: Sequence[Interval]) -> tuple[list[Run], Segments]:
+        """As `lookup`, for some sorted, disjoint intervals."""
         below: list[Run] = []
-        segments: Segments = dict(self.segments)
-        if self.base is not None:
-            for chunk in self.base.chunks_within(lo, hi):
-                below += clip(chunk.runs, lo, hi)
-                segments.update(chunk.segments)
-        runs = [run for run in paint(below, clip(self.log, lo, hi)) if run[2] != HOLE]
-        if any(isinstance(segment, bytes) for segment in self.segments.values()):
-            known, segments = segments, {n: it for n, it in segments.items() if not isinstance(it, bytes)}
-            patched = (run for run in runs if run[2] not in segments)
+        above: list[Run] = []
+        beneath: Segments = {}
+        for lo, hi in pages:
+            for chunk in () if self.base is None else self.base.chunks_within(lo, hi):
+                some = clip(chunk.runs, lo, hi)
+                below += some
+                beneath.update((run[2], chunk.segments[run[2]]) for run in some)
+            above += clip(self.log, lo, hi)
+        runs, own = [run for run in paint(below, above) if run[2] != HOLE], self.segments
+        segments = {number: own[number] if number in own else beneath[number] for _, _, number, _ in runs}
+        patched = [run for run in runs if isinstance(segments[run[2]], bytes)]
+        if patched:
+            known = {**own, **beneath}
             segments.update({run[2]: Patched(run[0], self._layers, below, known) for run in patched})
         return runs, segments
 
@@ -178,12 +192,16 @@ class Extents(Persistent):
 
         Pages of the tail that must be put together are runs of an `Assembled`, which stands in for a segment.
         """
-        runs, segments = self.lookup(lo, hi)
-        if not self.tail or self.sealed is None or hi * PAGE <= self.sealed:
+        return self.layout_all([(lo, hi)])
+
+    def layout_all(self, pages: Sequence[Interval]) -> tuple[list[Run], Segments]:
+        """As `layout`, for some sorted, disjoint intervals."""
+        runs, segments = self.lookup_all(pages)
+        if not self.tail or self.sealed is None or not pages or pages[-1][1] * PAGE <= self.sealed:
             return runs, segments
         laid, more = self._laid_out()
         segments.update(more)
-        return paint(runs, clip(laid, lo, hi)), segments
+        return paint(runs, [run for lo, hi in pages for run in clip(laid, lo, hi)]), segments
 
     def _laid_out(self) -> tuple[list[Run], Segments]:
         """Runs of the tail's pages, and what they name; the page in which `sealed` lies needs what is below too."""
@@ -193,6 +211,7 @@ class Extents(Persistent):
             first = self.sealed // PAGE
             below, segments = self.lookup(first, first + 1)
             direct, assembled = tail.laid_out(self.sealed, self.tail, below)
+            segments.update({piece[0]: self.segments[piece[0]] for piece in self.tail if piece[0] != HOLE})
             segments.update({some.number: some for some in assembled})
             runs = sorted([*direct, *((some.start, some.pages, some.number, 0) for some in assembled)])
             found = self._v_laid = (runs, segments)
@@ -239,10 +258,13 @@ class Extents(Persistent):
         """Note that `runs` were written, or (SEAL) that bytes of the tail lie there now."""
         self._v_own = self._p_serial  # the state that this transaction changes
         self.number += 1
+        if segments and all(isinstance(segment, bytes) for segment in segments.values()):  # they hide nothing
+            self.entries = [*self.entries, (self.number, runs[0][2], kind, runs)]
+            self.segments, self._v_laid, self._v_painted = {**self.segments, **segments}, None, None
+            return
         written = [(run[0], run[0] + run[1]) for run in runs]
         entry, log = (self.number, new_segment_number(), kind, runs), over(self.log, runs)
-        patches = bool(segments) and all(isinstance(segment, bytes) for segment in segments.values())
-        if not patches and any(clip(self.log, lo, hi) for lo, hi in written):
+        if any(clip(self.log, lo, hi) for lo, hi in written):
             older = [(number, token, k, hidden(some, written)) for number, token, k, some in self.entries]
             self.entries = [*older, entry]
             self._name(segments)
@@ -301,7 +323,7 @@ class Extents(Persistent):
     def must_fold(self) -> bool:
         """Whether the log has become long; never with entries of this very transaction, which others must see."""
         own = bool(self._p_changed) and self.__dict__.get("_v_own") == self._p_serial
-        many = len(self.entries) >= LOG_ENTRIES or sum(len(runs) for _, _, _, runs in self.entries) >= LOG_RUNS
+        many = len(self.entries) >= LOG_ENTRIES or sum(map(len, map(_RUNS, self.entries))) >= LOG_RUNS
         return many and not own
 
     def fold(self, above: list[Run] | None = None, segments: Segments | None = None) -> None:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from wendelin.storage.arrays import tail
-from wendelin.storage.arrays.compaction import Copier, tend
+from wendelin.storage.arrays.compaction import Copier, must_seal, tend
 from wendelin.storage.arrays.extents import Extents, new_segment_number
 from wendelin.storage.arrays.forms import Form
 from wendelin.storage.arrays.log import WRITE
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 def store(array: ZBigArray, memory: ArrayMemory, folder: str, form: Form) -> list[Chunks]:
     """Store what was written to `array` since the transaction began; returns segments made of database objects."""
     extents, nbytes = array.extents, array.nbytes
+    if _quickly(extents, memory, nbytes):
+        return []
     changed = memory.trim(memory.changed(), nbytes)
     if extents.reshaped:
         return _store_reshaped(extents, memory, changed, nbytes, form)
@@ -47,10 +49,9 @@ def store(array: ZBigArray, memory: ArrayMemory, folder: str, form: Form) -> lis
     pages = union([*written, *zone])
     if pages:
         memory.ensure(pages[0][0] * PAGE, pages[-1][1] * PAGE, extents)
-    copier = Copier(folder, form)
+    copier = Copier(folder, form, memory.sources)
     tend(extents, copier, seal=not zone)  # from here on `extents` names what nobody can map yet
-    if nbytes == before and not zone and memory.draft is None and (patches := _patches(memory, pages)):
-        extents.write(*patches)
+    if nbytes == before and not zone and memory.draft is None and _patched(extents, memory, pages):
         return [segment for segment in copier.made if isinstance(segment, Chunks)]
     runs, pieces, segments = _written(memory, pages, before, nbytes, form)
     if zone:
@@ -60,6 +61,17 @@ def store(array: ZBigArray, memory: ArrayMemory, folder: str, form: Form) -> lis
     if pieces:
         extents.append(pieces, segments)
     return [segment for segment in (*copier.made, *segments.values()) if isinstance(segment, Chunks)]
+
+
+def _quickly(extents: Extents, memory: ArrayMemory, nbytes: int) -> bool:
+    """Store what a few assignments changed well within an array, where there is nothing else to do; else False."""
+    if memory.draft is not None or not memory.written.is_known or extents.reshaped or extents.stored != nbytes:
+        return False
+    pages = memory.written.pages()
+    end = extents.sealed if extents.tail and extents.sealed is not None else nbytes
+    if not pages or pages[-1][1] > end // PAGE or extents.must_fold or must_seal(extents):
+        return False
+    return _patched(extents, memory, pages)
 
 
 def _store_reshaped(
@@ -118,22 +130,25 @@ def _written(
     return [run for lo, hi in pages for run in clip(runs, lo, hi)], tail.joined(pieces), segments
 
 
-def _patches(memory: ArrayMemory, pages: list[Interval]) -> tuple[list[Run], dict[int, Any]] | None:
-    """A few changed bytes of a few pages, as patches; None when there is more."""
-    runs: list[Run] = []
-    patches: dict[int, Any] = {}
+def _patched(extents: Extents, memory: ArrayMemory, pages: list[Interval]) -> bool:
+    """Store a few changed bytes of a few pages as patches; False when there is more."""
     if sum(hi - lo for lo, hi in pages) > PATCHED:
-        return None
+        return False
+    contents: dict[Run, bytes] = {}
+    patches: dict[int, Any] = {}
     for page in (page for lo, hi in pages for page in range(lo, hi)):
         current, number = memory.peek(page * PAGE, (page + 1) * PAGE), new_segment_number()
         patch = memory.written.patch(page, current, partial(memory.beneath, page))
         if patch is None:
-            return None
-        runs.append((page, 1, number, 0))
-        patches[number] = patch
-    for page, _, number, _ in runs:
-        memory.leave_unsettled([(page, page + 1)], number, memory.peek(page * PAGE, (page + 1) * PAGE))
-    return runs, patches
+            return False
+        contents[page, 1, number, 0], patches[number] = current, patch
+    alone = memory.serial is not None and not extents._p_changed
+    if contents:
+        extents.write(list(contents), patches)
+        memory.written.kept.leave_patched(contents)
+        if alone:
+            memory.written.kept.expect(extents, contents)
+    return bool(contents)
 
 
 def _inline(
@@ -143,9 +158,9 @@ def _inline(
     written = b"".join(memory.peek(lo * PAGE, hi * PAGE) for lo, hi in pages)
     data = written + memory.peek(before, nbytes)
     if nbytes == before:
-        memory.leave_unsettled(pages, number, data)
+        memory.written.kept.leave(pages, number, data)
     else:
-        memory.leave_unsettled(union([*pages, (before // PAGE, -(-nbytes // PAGE))]))
+        memory.written.kept.leave(union([*pages, (before // PAGE, -(-nbytes // PAGE))]))
     pieces = [(number, len(written), nbytes - before)] if nbytes > before else []
     return placed(pages, number), pieces, {number: Pages(data)} if data else {}
 

@@ -2,38 +2,51 @@
 
 from __future__ import annotations
 
-import contextlib
+import importlib
 import signal
 import threading
-from collections.abc import Iterator
 from types import FrameType
 from typing import Any
+
+#: What lies beneath the functions of `signal`, which make enumeration members of numbers at ten times the cost.
+_plain: Any = importlib.import_module("_signal")
+
+_SIGINT = int(signal.SIGINT)
 
 _holding = False
 
 
-@contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
+class uninterrupted:
     """Hold SIGINT back; it is delivered when the outermost block ends. Other threads never get it."""
-    global _holding
-    if _holding or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handler = signal.getsignal(signal.SIGINT)
-    if not callable(handler):
-        yield
-        return
-    came: list[tuple[int, FrameType | None]] = []
 
-    def note(number: int, frame: FrameType | None) -> Any:
-        came.append((number, frame))
+    __slots__ = ("_came", "_handler")
 
-    try:
-        _holding = True
-        signal.signal(signal.SIGINT, note)
-        yield
-    finally:
-        _holding = False
-        signal.signal(signal.SIGINT, handler)
-        if came:
-            handler(*came[-1])
+    def __enter__(self) -> None:
+        global _holding
+        self._handler: Any = None
+        if _holding or threading.current_thread() is not threading.main_thread():
+            return
+        handler = _plain.getsignal(_SIGINT)
+        if not callable(handler):
+            return
+        self._came: list[tuple[int, FrameType | None]] = []
+        try:
+            _holding = True
+            self._handler = handler
+            _plain.signal(_SIGINT, self._note)
+        except BaseException:
+            _holding = False
+            _plain.signal(_SIGINT, handler)
+            raise
+
+    def __exit__(self, *error: object) -> None:
+        global _holding
+        handler = self._handler
+        if handler is not None:
+            _holding = False
+            _plain.signal(_SIGINT, handler)
+            if self._came:
+                handler(*self._came[-1])
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._came.append((number, frame))

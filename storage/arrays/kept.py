@@ -12,9 +12,11 @@ import bisect
 from collections.abc import Iterator, Sequence
 
 from wendelin.storage.arrays.addresses import Reservation
+from wendelin.storage.arrays.extents import Extents
+from wendelin.storage.arrays.log import Entry
 from wendelin.storage.arrays.runs import PAGE, Interval, Run, clip, gaps, union
 
-#: Pages of one array that are kept at most. A folded log maps them all anew, after 64 commits at the latest.
+#: Pages of one array that are kept at most. A folded log maps them all anew.
 MOST = 128
 
 
@@ -24,28 +26,57 @@ class KeptPages:
     def __init__(self) -> None:
         self._stored: dict[int, tuple[int, bytes]] = {}  # page → segment, content
         self._fresh: dict[int, list[tuple[Interval, bytes]]] = {}  # segment → pages that a running commit stores in it
+        self._unsettled: list[Interval] = []  # stored by a commit, and not mapped from its segment yet
+        self._own: tuple[list[Entry], dict[Run, bytes]] | None = None  # all that a running commit changes
 
     def __bool__(self) -> bool:
         return bool(self._stored)
 
-    def storing(self, number: int, pages: list[Interval], data: bytes) -> bool:
-        """A commit stores `pages`, whose contents are `data`, in segment `number`. False when these are too many."""
-        if len(self._stored) + sum(hi - lo for lo, hi in pages) > MOST:
-            return False
+    def leave(self, pages: list[Interval], number: int = 0, data: bytes = b"") -> None:
+        """A commit stores pages elsewhere than in the draft: their private copies go after it.
+
+        They stay if they are few, and all are stored in segment `number`, as `data`.
+        """
+        if not number or len(self._stored) + sum(hi - lo for lo, hi in pages) > MOST:
+            self._unsettled = union([*self._unsettled, *pages])
+            return
         at, some = 0, []
         for lo, hi in pages:
             some.append(((lo, hi), data[at : at + (hi - lo) * PAGE]))
             at += (hi - lo) * PAGE
         self._fresh[number] = some
-        return True
+
+    def leave_patched(self, contents: dict[Run, bytes]) -> None:
+        """A commit stores pages as patches; what each run shows is in memory."""
+        for run, data in contents.items():
+            self.leave([(run[0], run[0] + run[1])], run[2], data)
+
+    def expect(self, extents: Extents, contents: dict[Run, bytes]) -> None:
+        """A commit has changed `extents`, as they were shown, by these runs and nothing else; all are kept."""
+        self._own = (extents.entries, contents)
+
+    def own(self, extents: Extents) -> dict[Run, bytes]:
+        """What shows already: all that is new in `extents`, if they are what that commit has made of them.
+
+        Nothing where they may be anything else: any other state comes from the database and has a log of its own.
+        """
+        known, self._own = self._own, None
+        if known is None or known[0] is not extents.entries or extents._p_changed:
+            return {}
+        fresh, contents = {run[2] for run in known[1]}, known[1]
+        if self._fresh.keys() != fresh or self._unsettled:
+            return {}
+        self._stored.update((run[0], (run[2], data)) for run, data in contents.items())
+        self._fresh = {}
+        return contents
 
     def is_fresh(self, run: Run) -> bool:
         """Whether the memory holds what `run` would show."""
         return bool(self._fresh) and run[2] in self._fresh
 
     def settle(self, shown: list[Run]) -> list[Interval]:
-        """The commit has ended; `shown` is stored now. Returns the pages that it shows from elsewhere after all."""
-        lost: list[Interval] = []
+        """The commit has ended; `shown` is stored now. Returns the pages that do not stay, or show from elsewhere."""
+        lost, self._unsettled = self._unsettled, []
         for number, some in self._fresh.items():
             for (lo, hi), data in some:
                 for page in range(lo, hi):
@@ -58,7 +89,7 @@ class KeptPages:
 
     def forget_fresh(self) -> None:
         """The commit did not come about."""
-        self._fresh = {}
+        self._fresh, self._own, self._unsettled = {}, None, []
 
     def prune(self, shown: list[Run]) -> None:
         """Forget pages that are shown from elsewhere."""

@@ -7,11 +7,12 @@ ZEO server imports this module to resolve conflicts: it needs nothing but `persi
 from __future__ import annotations
 
 import itertools
+import operator
 import struct
 import sys
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from wendelin.storage.arrays.runs import Interval, Run
@@ -26,35 +27,73 @@ Entry = tuple[int, int, int, list[Run]]
 Passed = tuple[int, list[Interval], list[Interval]]
 
 #: What was folded: as a list, or as it is stored.
-Summary = list[Passed] | bytes | tuple[bytes]
+Summary = list[Passed] | bytes | tuple[bytes, ...]
 
 State = dict[str, Any]
 
-#: Number and bytes of a patch (see `wendelin.storage.arrays.patches`).
-_PATCH = struct.Struct("<qI")
+#: Number and bytes of a patch (see `wendelin.storage.arrays.patches`); before, a patch took four bytes for its length.
+_PATCH, _PATCH_BEFORE = struct.Struct("<qH"), struct.Struct("<qI")
+
+#: An entry of one page that has the token for its segment, as most patches: kind + 1, number, token, page.
+_PAGE = struct.Struct("<BIqI")
+
+#: Any other entry: 0, and how many numbers follow.
+_ANY = struct.Struct("<BI")
 
 
-def packed(state: State, log: bytes | None = None) -> State:
-    """A state as it is stored: the log, the tail and the numbers of segments as bytes. `log`: if it is known."""
-    numbers = [number for number, segment in state["segments"].items() if not isinstance(segment, bytes)]
-    return {
-        **state,
-        "entries": packed_entries(state["entries"]) if log is None else log,
-        "passed": packed_summary(state["passed"]),
-        "tail": _bytes_of(itertools.chain.from_iterable(state["tail"])),
-        "segments": (_bytes_of(numbers), [state["segments"][number] for number in numbers]),
-        "patches": b"".join(
-            _PATCH.pack(number, len(patch)) + patch
-            for number, patch in state["segments"].items()
-            if isinstance(patch, bytes)
-        ),
-    }
+#: Pages and numbers from which on 32 bits do not do.
+_LARGE = 1 << 32
+
+
+class Packer:
+    """Makes a state what is stored of it. Only what came to its log since the last time is packed anew."""
+
+    def __init__(self) -> None:
+        self._entries: list[Entry] = []
+        self._segments: dict[int, Any] = {}
+        self._log = self._patches = b""
+        self._others: list[int] = []  # segments that are no patches
+
+    def packed(self, state: State) -> State:
+        """The log, the tail and the numbers of segments as bytes, and the patches in one piece."""
+        self._pack(state["entries"], state["segments"])
+        return {
+            **state,
+            "entries": (self._log,),
+            "passed": packed_summary(state["passed"]),
+            "tail": _bytes_of(itertools.chain.from_iterable(state["tail"])),
+            "segments": (_bytes_of(self._others), [state["segments"][number] for number in self._others]),
+            "patches": self._patches,
+        }
+
+    def _pack(self, entries: list[Entry], segments: dict[int, Any]) -> None:
+        if not _begins(entries, self._entries):
+            self._entries, self._log = [], b""
+        if not (_begins(segments, self._segments) and _begins(segments.values(), self._segments.values())):
+            self._segments, self._patches, self._others = {}, b"", []
+        self._log += _packed_entries(entries[len(self._entries) :])
+        for number, segment in itertools.islice(segments.items(), len(self._segments), None):
+            if isinstance(segment, bytes):
+                self._patches += _PATCH.pack(number, len(segment)) + segment
+            else:
+                self._others.append(number)
+        self._entries, self._segments = entries, segments
+
+
+def _begins(all_of_it: Collection[Any], first: Collection[Any]) -> bool:
+    """Whether something begins with the very objects of `first`."""
+    return len(first) <= len(all_of_it) and all(map(operator.is_, first, all_of_it))
+
+
+def packed(state: State) -> State:
+    """A state as it is stored."""
+    return Packer().packed(state)
 
 
 def upgraded(state: State) -> State:
     """A stored state of any version as one of today, unpacked. Issue 2 kept one list of runs, no log and no tail."""
     if "entries" in state:
-        return _unpacked(state) if isinstance(state["entries"], bytes) else state
+        return state if isinstance(state["entries"], list) else _unpacked(state)
     recent = state["recent"]
     return {
         "pages_per_block": state["pages_per_block"],
@@ -72,50 +111,108 @@ def upgraded(state: State) -> State:
 
 
 def _unpacked(state: State) -> State:
-    log = _ints_of(state["entries"])
-    entries: list[Entry] = []
-    at = 0
-    while at < len(log):
-        number, token, kind, size = log[at : at + 4]
-        entries.append((number, token, kind, _tuples(log[at + 4 : at + 4 + 4 * size], 4)))
-        at += 4 + 4 * size
+    before = isinstance(state["entries"], bytes)
     numbers, references = state["segments"]
     rest = {name: value for name, value in state.items() if name != "patches"}
     return {
         **rest,
-        "entries": entries,
+        "entries": list(_entries(_ints_of(state["entries"])) if before else _unpacked_entries(state["entries"][0])),
         "tail": _tuples(_ints_of(state["tail"]), 3),
         "segments": {
             **dict(zip(_ints_of(numbers), references, strict=True)),
-            **dict(pieces(_PATCH, state.get("patches", b""))),
+            **dict(pieces(_PATCH_BEFORE if before else _PATCH, state.get("patches", b""))),
         },
     }
 
 
-def packed_entries(entries: Iterable[Entry]) -> bytes:
+def _packed_entries(entries: Iterable[Entry]) -> bytes:
     """Entries as bytes; those of two lists, one behind the other, are those of the joined list."""
-    log: list[int] = []
+    out: list[bytes] = []
     for number, token, kind, runs in entries:
-        log += [number, token, kind, len(runs), *itertools.chain.from_iterable(runs)]
-    return _bytes_of(log)
+        page, length, segment, offset = runs[0] if len(runs) == 1 else (_LARGE, 0, 0, 0)
+        if segment == token and length == 1 and not offset and max(number, page) < _LARGE:
+            out.append(_PAGE.pack(kind + 1, number, token, page))
+        else:
+            numbers = [number, token, kind, len(runs), *itertools.chain.from_iterable(runs)]
+            out += [_ANY.pack(0, len(numbers)), _bytes_of(numbers)]
+    return b"".join(out)
+
+
+def _unpacked_entries(raw: bytes) -> Iterator[Entry]:
+    at = 0
+    while at < len(raw):
+        if raw[at]:
+            kind, number, token, page = _PAGE.unpack_from(raw, at)
+            at += _PAGE.size
+            yield number, token, kind - 1, [(page, 1, token, 0)]
+        else:
+            end = at + _ANY.size + 8 * _ANY.unpack_from(raw, at)[1]
+            yield from _entries(_ints_of(raw[at + _ANY.size : end]))
+            at = end
+
+
+def _entries(log: list[int]) -> Iterator[Entry]:
+    at = 0
+    while at < len(log):
+        number, token, kind, size = log[at : at + 4]
+        yield number, token, kind, _tuples(log[at + 4 : at + 4 + 4 * size], 4)
+        at += 4 + 4 * size
+
+
+def packed_chunk(runs: list[Run], segments: dict[int, Any]) -> State:
+    """Some runs of a base as they are stored."""
+    numbers = _bytes_of(segments), list(segments.values())
+    return {"runs": (_bytes_of(itertools.chain.from_iterable(runs)),), "segments": numbers}
+
+
+def unpacked_chunk(state: State) -> State:
+    """A stored chunk of any version."""
+    if isinstance(state["runs"], list):
+        return state
+    numbers, references = state["segments"]
+    segments = dict(zip(_ints_of(numbers), references, strict=True))
+    return {"runs": _tuples(_ints_of(state["runs"][0]), 4), "segments": segments}
 
 
 def packed_summary(passed: Summary) -> Summary:
-    """What was folded, as it is stored: a tuple of compressed bytes. It changes rarely, and is looked at rarely."""
-    return (zlib.compress(_bytes_of(_flat(passed)), 1),) if passed and isinstance(passed, list) else passed
+    """What was folded, as it is stored: compressed bytes. It changes rarely, and is looked at rarely.
+
+    Columns of similar numbers take a third of what rows take.
+    """
+    if not (passed and isinstance(passed, list)):
+        return passed
+    intervals = [interval for _, written, sealed in passed for interval in (*written, *sealed)]
+    columns = (
+        [len(passed)],
+        _steps([number for number, _, _ in passed]),
+        [len(written) for _, written, _ in passed],
+        [len(sealed) for _, _, sealed in passed],
+        [lo for lo, _ in intervals],
+        [hi - lo for lo, hi in intervals],
+    )
+    return (b"", zlib.compress(_bytes_of(itertools.chain.from_iterable(columns)), 1))
 
 
 def unpacked_summary(passed: Summary) -> list[Passed]:
     """What was folded, of any version."""
     if isinstance(passed, list):
         return passed
-    return _passed(_ints_of(passed if isinstance(passed, bytes) else zlib.decompress(passed[0])))
+    if isinstance(passed, bytes) or len(passed) == 1:
+        return _passed(_ints_of(passed if isinstance(passed, bytes) else zlib.decompress(passed[0])))
+    numbers = _ints_of(zlib.decompress(passed[1]))
+    count = numbers[0]
+    names, written, sealed = (numbers[1 + i * count : 1 + (i + 1) * count] for i in range(3))
+    rest = numbers[1 + 3 * count :]
+    half = len(rest) // 2
+    intervals = iter([(lo, lo + length) for lo, length in zip(rest[:half], rest[half:], strict=True)])
+    return [
+        (number, list(itertools.islice(intervals, some)), list(itertools.islice(intervals, more)))
+        for number, some, more in zip(itertools.accumulate(names), written, sealed, strict=True)
+    ]
 
 
-def _flat(passed: list[Passed]) -> Iterator[int]:
-    for number, written, sealed in passed:
-        yield from (number, len(written), len(sealed))
-        yield from itertools.chain.from_iterable([*written, *sealed])
+def _steps(numbers: list[int]) -> list[int]:
+    return [after - before for before, after in itertools.pairwise([0, *numbers])]
 
 
 def pieces(head: struct.Struct, raw: bytes) -> Iterator[tuple[int, bytes]]:

@@ -25,9 +25,11 @@ from wendelin.storage.arrays.interrupts import uninterrupted
 from wendelin.storage.arrays.kept import KeptPages
 from wendelin.storage.arrays.local import LocalFiles, scratch_folder
 from wendelin.storage.arrays.mapping import Laid
-from wendelin.storage.arrays.reader import contents
+from wendelin.storage.arrays.pages import Pages
+from wendelin.storage.arrays.reader import contents, used
 from wendelin.storage.arrays.runs import HOLE, Interval, clip, covered, gaps, paint, subtract, union
 from wendelin.storage.arrays.segments import Draft
+from wendelin.storage.arrays.views import Views
 from wendelin.storage.arrays.written import Written, detector
 from wendelin.storage.errors import AddressSpaceError
 
@@ -61,26 +63,25 @@ class ArrayMemory:
         self.draft: Draft | None = None
         self.origin: tuple[weakref.ref[Any], bytes] | None = None  # the connection and the oid, once it is stored
         self._addresses = Reservation(nbytes, writable=writable)
-        self._lease: weakref.ref[Any] | None = None
+        self._views = Views()
         self._mapped: list[Interval] = []
-        self._runs: list[Run] = []
-        self._sources: dict[int, Any] = {}
+        self._runs = []
+        self.sources: dict[int, Any] = {}
         self._spilled: list[Run] = []
         self.mappings = 0  # about: two for each run that was laid, until somebody counts
         self._mark: Mark | None = None
         self._scattered = False  # what is stored lies in too many runs to map it far and wide
-        self._unsettled: list[Interval] = []  # stored by a commit, and not mapped from its segment yet
         known.add(self)
 
     # -- views
 
     def view(self, shape: tuple[int, ...], dtype: np.dtype[Any], strides: tuple[int, ...]) -> npt.NDArray[Any]:
         """The whole array, standing on the addresses. Only what `ensure` mapped may be touched."""
-        buffer: Any = self._leased()
-        if not self.writable:
-            # `setflags(write=True)` cannot undo this; `np.ndarray` alone would look through the memoryview
-            buffer = np.frombuffer(memoryview(buffer).toreadonly(), np.uint8)
-        return np.ndarray(shape, dtype, buffer, strides=strides)
+        return self._views.whole(self, self._addresses, shape, dtype, strides)
+
+    def inner(self, shape: tuple[int, ...], dtype: np.dtype[Any], strides: tuple[int, ...]) -> npt.NDArray[Any]:
+        """As `view`, for one access: it may be written to, and keeps nothing mapped."""
+        return self._views.inner(self._addresses, shape, dtype, strides)
 
     @property
     def start(self) -> int:
@@ -95,15 +96,7 @@ class ArrayMemory:
     @property
     def has_views(self) -> bool:
         """Whether any ndarray still stands on this memory."""
-        return self._lease is not None and self._lease() is not None
-
-    def _leased(self) -> ctypes.Array[ctypes.c_ubyte]:
-        lease = self._lease() if self._lease is not None else None
-        if lease is None:
-            lease = self._addresses.buffer()
-            lease.owner = self  # type: ignore[attr-defined]  # ctypes arrays take any attribute
-            self._lease = weakref.ref(lease)
-        return lease
+        return self._views.alive
 
     # -- mapping
 
@@ -120,7 +113,7 @@ class ArrayMemory:
             runs, named = extents.layout(a, b)
             self._map(runs, named, runs)
             self._runs = paint(self._runs, runs)
-            self._sources.update(named)
+            self.sources.update(named)
         self._mapped = union([*self._mapped, *missing])
 
     def _window(self, lo: int, hi: int, step: int) -> Interval:
@@ -141,6 +134,12 @@ class ArrayMemory:
 
         In the middle of a transaction, what it has spilled stays on top.
         """
+        if not self._spilled and (own := self.written.kept.own(extents)):
+            for run, data in own.items():
+                self._own_runs[run[0]] = run
+                self.sources[run[2]] = Pages(data)
+            self._note(extents)
+            return
         self._show(extents, self._spilled)
         if not extents._p_changed:
             self._settle()
@@ -151,16 +150,26 @@ class ArrayMemory:
         if touched is None or spilled or self._spilled:
             self._show_all(extents, spilled)
         else:
-            for lo, hi in ((max(a, lo), min(b, hi)) for a, b in touched for lo, hi in self._mapped):
-                if lo < hi:
-                    runs, named = extents.layout(lo, hi)
-                    self._change(clip(self._runs, lo, hi), runs, named)
-                    self._runs = R.replaced(self._runs, lo, hi, runs)
-                    self._sources.update(named)
+            self._show_parts(extents, [part for lo, hi in self._mapped for part in R.within(touched, lo, hi)])
         if not spilled and not self.keeps_drafts:
             self.draft = None
-        self.serial = None if extents._p_changed else extents._p_serial
-        self._mark = None if extents._p_changed else extents.mark()
+        self._note(extents)
+
+    def _show_parts(self, extents: Extents, parts: list[Interval]) -> None:
+        runs, named = extents.layout_all(parts)
+        shown = self._runs
+        for lo, hi in parts:
+            shown = R.replaced(shown, lo, hi, clip(runs, lo, hi))
+        self.sources.update(named)
+        self._change([run for lo, hi in parts for run in clip(self._runs, lo, hi)], runs, self.sources, shown)
+        self._runs = shown
+
+    def _note(self, extents: Extents) -> None:
+        changed, before = extents._p_changed, self._mark
+        self.serial, self._mark = (None, None) if changed else (extents._p_serial, extents.mark())
+        if before and self._mark and before[0] != self._mark[0]:  # folded: much that was named is not any more
+            self.sources = used(self._runs, self.sources)
+            self.written.kept.prune(self._runs)
 
     def _show_all(self, extents: Extents, spilled: list[Run]) -> None:
         runs: list[Run] = []
@@ -169,26 +178,35 @@ class ArrayMemory:
             some, segments_there = extents.layout(lo, hi)
             runs += some
             named.update(segments_there)
-        self._change(paint(self._runs, self._spilled), paint(runs, spilled), named)
-        self._runs, self._spilled, self._sources = runs, spilled, named
+        self._change(paint(self._runs, self._spilled), after := paint(runs, spilled), named, after)
+        self._runs, self._spilled, self.sources = runs, spilled, named
         self.written.kept.prune(runs)
 
-    def _change(self, before: list[Run], after: list[Run], named: dict[int, Any]) -> None:
+    def _change(self, before: list[Run], after: list[Run], named: dict[int, Any], shown: list[Run]) -> None:
         changes = R.difference(before, after)
-        for start, length, segment, _ in changes:
-            if segment == HOLE:
-                self._addresses.map_zeros(start * PAGE, length * PAGE)
+        for start, length, _, _ in (run for run in changes if run[2] == HOLE):
+            self._addresses.map_zeros(start * PAGE, length * PAGE)
         there = [run for run in changes if run[2] != HOLE and not self.written.kept.is_fresh(run)]
-        self._map(there, {**named, **self._own()}, after)
+        self._map(there, named if self.draft is None else {**named, **self._own()}, shown)
+
+    @property
+    def _runs(self) -> list[Run]:
+        """What is stored and mapped."""
+        if self._own_runs:
+            self._runs = paint(self._laid, sorted(self._own_runs.values()))
+        return self._laid
+
+    @_runs.setter
+    def _runs(self, runs: list[Run]) -> None:
+        self._laid, self._own_runs = runs, dict[int, Run]()  # commits of this memory laid those over these
 
     def _own(self) -> dict[int, Any]:
         return {} if self.draft is None else {self.draft.number: self.draft}
 
     def _settle(self) -> None:
         """Drop private copies of what was committed, also where another commit has already undone it."""
-        for lo, hi in [*self._unsettled, *self.written.kept.settle(self._runs)]:
+        for lo, hi in self.written.kept.settle(self._runs):
             self._addresses.discard(lo * PAGE, (hi - lo) * PAGE)
-        self._unsettled = []
 
     def _map(self, runs: list[Run], named: dict[int, Any], shown: list[Run], laid: Laid = None) -> None:
         """Lay files over the addresses, noting in `laid` where. `shown` is all that is stored thereabouts."""
@@ -220,13 +238,12 @@ class ArrayMemory:
             try:
                 for lo, hi in self._mapped:
                     target.map_zeros(lo * PAGE, (hi - lo) * PAGE)
-                self._map(shown, {**self._sources, **self._own()}, shown)
+                self._map(shown, {**self.sources, **self._own()}, shown)
             except BaseException:
                 self._addresses = source  # where all that was written still is
                 raise
             for lo, hi in written:
                 target.copy_from(source, lo * PAGE, (hi - lo) * PAGE)
-            source.release()
 
     # -- what was written
 
@@ -275,7 +292,7 @@ class ArrayMemory:
             before, self._spilled = self._spilled, paint(self._spilled, placed)
             laid: list[Interval] = []
             try:
-                self._map(placed, {**self._sources, **self._own()}, paint(self._runs, self._spilled), laid)
+                self._map(placed, {**self.sources, **self._own()}, paint(self._runs, self._spilled), laid)
             except BaseException:  # the rest is in memory still
                 self._spilled = paint(before, [run for lo, hi in union(laid) for run in clip(placed, lo, hi)])
                 raise
@@ -296,7 +313,7 @@ class ArrayMemory:
         """What was spilled is stored now: its file must not be written to any more."""
         if self.draft is not None:
             self._runs = paint(self._runs, self._spilled)
-            self._sources[self.draft.number] = self.draft  # until `follow` brings the segment itself
+            self.sources[self.draft.number] = self.draft  # until `follow` brings the segment itself
             self._spilled, self.draft = [], None
             self._mark = None  # an undo may bring back the state of before, whose pages lie elsewhere
         self.serial, self.keeps_drafts = None, False
@@ -304,7 +321,6 @@ class ArrayMemory:
 
     def revert(self) -> None:
         """Throw away what was written: stored bytes show again."""
-        self._unsettled = []
         self.written.kept.forget_fresh()
         self._drop(self._mapped if detector().name == "compare" and not self.written.is_known else self.dirty())
         self.written.settled()
@@ -312,7 +328,7 @@ class ArrayMemory:
         for start, length, _, _ in spilled:
             for lo, hi in self._holes(start, start + length):
                 self._addresses.map_zeros(lo * PAGE, (hi - lo) * PAGE)
-            self._map(clip(self._runs, start, start + length), self._sources, self._runs)
+            self._map(clip(self._runs, start, start + length), self.sources, self._runs)
 
     def _drop(self, pages: list[Interval]) -> None:
         for lo, hi in pages:
@@ -325,16 +341,14 @@ class ArrayMemory:
         end = -(-nbytes // PAGE)
         for lo, hi in written:
             if hi > end:
-                self._cut_pages(max(lo, end), hi)
+                first = max(lo, end)
+                for start, length, _, _ in clip(self._spilled, first, hi):
+                    self._addresses.map_zeros(start * PAGE, length * PAGE)
+                self._spilled = subtract(self._spilled, [(first, hi)])
+                self._addresses.discard(first * PAGE, (hi - first) * PAGE)
             if nbytes % PAGE and lo < end <= hi:
                 self._addresses.clear(nbytes, end * PAGE - nbytes)
         return [(lo, min(hi, end)) for lo, hi in written if lo < end]
-
-    def _cut_pages(self, lo: int, hi: int) -> None:
-        for start, length, _, _ in clip(self._spilled, lo, hi):
-            self._addresses.map_zeros(start * PAGE, length * PAGE)
-        self._spilled = subtract(self._spilled, [(lo, hi)])
-        self._addresses.discard(lo * PAGE, (hi - lo) * PAGE)
 
     def stored(self, pages: list[Interval]) -> list[Run]:
         """Write pages to the draft, changed or not; returns where all of them lie in it."""
@@ -348,19 +362,11 @@ class ArrayMemory:
 
     def peek(self, lo: int, hi: int) -> bytes:
         """Mapped bytes as the program sees them now."""
-        return bytes(self._addresses.memory(lo, hi - lo)) if lo < hi else b""
-
-    def leave_unsettled(self, pages: list[Interval], number: int = 0, data: bytes = b"") -> None:
-        """Written pages that are stored elsewhere than in the draft: their private copies go after the commit.
-
-        They stay if they are few, and all are stored in segment `number`, as `data`.
-        """
-        if not number or not self.written.kept.storing(number, pages, data):
-            self._unsettled = union([*self._unsettled, *pages])
+        return ctypes.string_at(self.start + lo, hi - lo) if lo < hi else b""
 
     def become_unstored(self) -> None:
         """Its array was not stored after all: all that was written is kept, in memory or in a file of its own."""
-        self.serial, self.origin, self._unsettled, self.keeps_drafts = None, None, [], False
+        self.serial, self.origin, self.keeps_drafts = None, None, False
         self.written.kept = KeptPages()
         if self.draft is not None:
             self.draft = self.draft.copied(scratch_folder())
@@ -376,22 +382,17 @@ class ArrayMemory:
         if nbytes % PAGE and gaps(self._mapped, page - 1, page) == []:
             self._addresses.clear(nbytes, page * PAGE - nbytes)
 
-    def tail_is_written(self, nbytes: int) -> bool:
-        """Whether the page that byte `nbytes` lies in, which is mapped, holds anything from there on."""
-        rest = -nbytes % PAGE
-        return bool(rest) and any(self._addresses.memory(nbytes, rest))
-
     def _holes(self, lo: int, hi: int) -> list[Interval]:
         shown = paint(self._runs, self._spilled)
         return gaps(covered(clip(shown, lo, hi)), lo, hi)
 
     def beneath(self, page: int) -> bytes:
         """What is stored of a mapped page, without what this transaction changed."""
-        return contents(self._runs, self._sources, page, 1).tobytes()
+        return contents(self._runs, self.sources, page, 1).tobytes()
 
     def _shown(self, first: int, count: int) -> npt.NDArray[np.uint8]:
         """What lies beneath some mapped pages, stored or spilled, as a copy."""
-        return contents(paint(self._runs, self._spilled), {**self._sources, **self._own()}, first, count)
+        return contents(paint(self._runs, self._spilled), {**self.sources, **self._own()}, first, count)
 
     def __repr__(self) -> str:
         mapped = sum(hi - lo for lo, hi in self._mapped) * PAGE

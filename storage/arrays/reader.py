@@ -12,6 +12,7 @@ from ZODB.blob import Blob
 from wendelin.storage.arrays.patches import Patched, applied
 from wendelin.storage.arrays.runs import PAGE, Run, clip
 from wendelin.storage.arrays.segments import opened, pread, read
+from wendelin.storage.arrays.tail import Assembled
 
 #: Files that a `Reader` keeps open.
 _OPEN = 64
@@ -55,6 +56,14 @@ class Reader:
         with opened(source, 0) as fd:
             self._files[number] = (os.dup(fd), os.fstat(fd).st_size)
         return self._files[number]
+
+
+def used(runs: list[Run], sources: dict[int, Any]) -> dict[int, Any]:
+    """Of `sources` those that `runs` name, and those that the assembled ones of them are made of."""
+    numbers = {run[2] for run in runs}
+    joined = [source for number, source in sources.items() if number in numbers and isinstance(source, Assembled)]
+    numbers.update(part.segment for some in joined for part in some.parts)
+    return {number: source for number, source in sources.items() if number in numbers}
 
 
 def contents(runs: list[Run], sources: dict[int, Any], first: int, count: int) -> npt.NDArray[np.uint8]:

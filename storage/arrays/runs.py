@@ -158,6 +158,13 @@ def intersects(a: Sequence[Interval], b: Sequence[Interval]) -> bool:
     return False
 
 
+def within(intervals: Sequence[Interval], lo: int, hi: int) -> list[Interval]:
+    """The parts of sorted, disjoint intervals within [lo, hi)."""
+    first = max(bisect.bisect_right(intervals, (lo, _LAST)) - 1, 0)
+    some = intervals[first : bisect.bisect_left(intervals, (hi,))]
+    return [(max(a, lo), min(b, hi)) for a, b in some if b > lo]
+
+
 def meets(intervals: Sequence[Interval], lo: int, hi: int) -> bool:
     """Whether sorted, disjoint intervals share a point with [lo, hi)."""
     position = bisect.bisect_left(intervals, (hi,))
