@@ -21,6 +21,7 @@ import click
 import wendelin
 from wendelin.storage.activities.command import activity
 from wendelin.storage.errors import UsageError, WendelinError
+from wendelin.storage.ubm.command import entity
 
 COMMANDS = "wendelin.commands"
 """The group of entry points through which other floors add commands."""
@@ -86,6 +87,7 @@ def main() -> None:
 
 
 main.add_command(activity)
+main.add_command(entity)
 
 
 @main.group()

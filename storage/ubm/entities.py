@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from persistent import Persistent
@@ -168,13 +168,14 @@ class Entities(Active, Persistent):
         """An entity is new or was changed: the catalogue hears of it before the next search or the commit."""
         touching.touched(self, entity)
 
-    def reindex(self) -> int:
+    def reindex(self, tick: Callable[[], object] = lambda: None) -> int:
         """Make the catalogue anew from all entities; how many. Conflicts with all that change entities meanwhile."""
         self.catalogue = Catalogue()
         count = 0
         for entity in self:
             self.catalogue.index(entity.uid, entity.catalogue_row())
             count += 1
+            tick()
         return count
 
     # -- how it shows

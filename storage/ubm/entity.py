@@ -255,6 +255,12 @@ class Entity(Active, Persistent):
         self.changed()
         self.after_transition(found)
 
+    def put(self, state: str, why: str) -> None:
+        """Be in a state without a transition, as an import needs it; the trail tells."""
+        before, self._state = self._state, state
+        self._trail.add(TRANSITION, why, states=(before, state))
+        self.changed()
+
     def after_transition(self, transition: Transition) -> None:
         """Called in the same transaction, behind each transition. For subclasses."""
 

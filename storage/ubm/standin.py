@@ -21,7 +21,7 @@ class Catalogue(Persistent):
         """Forget a row."""
         self._rows = {name: row for name, row in self._rows.items() if name != uid}
 
-    def rows(self, relation: dict[str, Any] | None = None, text: str = "", **equal: Any) -> list[dict[str, Any]]:
+    def rows(self, relation: Any = None, text: str = "", limit: int = 10**9, **equal: Any) -> list[dict[str, Any]]:
         """Rows that fit."""
         return [
             row
@@ -31,7 +31,7 @@ class Catalogue(Persistent):
                 getattr(uid, "uid", uid) in row["relations"].get(name, ()) for name, uid in (relation or {}).items()
             )
             and text.lower() in row["words"].lower()
-        ]
+        ][:limit]
 
     search = rows
 

@@ -179,7 +179,7 @@ def test_from_the_organisation_to_the_outcome_of_maintenance(ubm: Any, worker: W
     maintenance.do("stop", roles=["operator"])
     with pytest.raises(TransitionError, match="deliver needs actual_cost and actual_saving"):
         maintenance.do("deliver")
-    assert maintenance.outcome is None
+    assert maintenance.describe()["outcome"] is None
     maintenance.set(actual_cost="480 EUR", actual_saving="700 EUR")
     maintenance.do("deliver", roles=["operator"])
     assert maintenance.actual == Money.parse("220 EUR")
@@ -291,10 +291,11 @@ def test_an_operation_is_kept_with_its_code(ubm: Any, conn: Any) -> None:
     transaction.commit()
     assert operation.callable()(None) == "version 1"
 
-    @wendelin.operation
-    def from_a_notebook(analysis: Any) -> str:  # noqa: F811
+    def another(analysis: Any) -> str:
         return "version 2"
 
+    another.__name__ = "from_a_notebook"
+    wendelin.operation(another)
     conn.cacheMinimize()
     assert operation.callable()(None) == "version 1", "what was validated stays"
     operation.keep()
