@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from persistent import Persistent
+from ZODB.broken import Broken
 
 from wendelin.storage.activities.active import Active
-from wendelin.storage.errors import FieldError, NoEntityError
+from wendelin.storage.errors import FieldError, MissingPackageError, NoEntityError
 from wendelin.storage.ubm import deleting, touching
 from wendelin.storage.ubm.names import NameTable
 from wendelin.storage.ubm.registry import type_named
@@ -18,6 +20,8 @@ from wendelin.storage.ubm.standin import Catalogue
 
 if TYPE_CHECKING:
     from wendelin.storage.ubm.entity import Entity
+
+log = logging.getLogger(__name__)
 
 #: The name in the database's root folder.
 NAME = "entities"
@@ -98,9 +102,14 @@ class Entities(Active, Persistent):
     # -- finding
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The entity of that uid or reference, else `default`."""
+        """The entity of that uid or reference, else `default`.
+
+        Raises `MissingPackageError` when its class comes from a package that is not installed.
+        """
         for table in (self._uids,) if _UID.match(name) else (self._given, self._made):
             found = table.get(name)
+            if isinstance(found, Broken):
+                raise MissingPackageError(_missing(found, name))
             if found is not None:
                 return found
         return default
@@ -116,8 +125,15 @@ class Entities(Active, Persistent):
         return isinstance(name, str) and self.get(name) is not None
 
     def __iter__(self) -> Iterator[Entity]:
-        """All entities, in no order. Loads them one by one."""
-        return self._uids.values()
+        """All entities, in no order, but those whose package is missing. Loads them one by one."""
+        return self._loaded(self._uids)
+
+    def _loaded(self, uids: Iterable[str]) -> Iterator[Entity]:
+        for uid in uids:
+            try:
+                yield self[uid]
+            except MissingPackageError as error:
+                log.warning("left out: %s", error)
 
     def __len__(self) -> int:
         """How many there are; counts them."""
@@ -126,7 +142,7 @@ class Entities(Active, Persistent):
     def search(self, **query: Any) -> list[Entity]:
         """Entities by type, state, reference, relation, time and text; see `Catalogue.search`."""
         touching.flush(self)
-        return [self[row["uid"]] for row in self.catalogue.search(**self._plain(query))]
+        return list(self._loaded(row["uid"] for row in self.catalogue.search(**self._plain(query))))
 
     def rows(self, **query: Any) -> Iterator[dict[str, Any]]:
         """All rows of the catalogue that fit, without loading entities."""
@@ -185,6 +201,11 @@ class Entities(Active, Persistent):
 
     def __repr__(self) -> str:
         return f"<Entities: {len(self):,}; create(type, …), search(…), or by reference ['…']>"
+
+
+def _missing(broken: Any, name: str) -> str:
+    cls = type(broken)
+    return f"the entity {name!r} is a {cls.__module__}.{cls.__name__}: install the package that has this class"
 
 
 Entities.__module__ = "wendelin"  # the stored name; see wendelin/__init__.py
