@@ -7,10 +7,10 @@ import threading
 import time
 from typing import Any
 
+from wendelin.storage.activities.bar import line
+
 #: Seconds between two drawings.
 _PACE = 0.1
-
-_WIDTH = 30
 
 
 class Bar:
@@ -45,19 +45,7 @@ class Bar:
         done, total = parallel.n_completed_tasks, parallel.n_tasks
         if total is None and not parallel._iterating and parallel._original_iterator is None:
             total = parallel.n_dispatched_tasks
-        rate = done / seconds if seconds > 0 else 0.0
-        if not total:
-            return f"{done} tasks [{_clock(seconds)}, {rate:.1f}/s]"
-        full = _WIDTH * done // total
-        left = _clock((total - done) / rate) if rate else "?"
-        bar = "█" * full + " " * (_WIDTH - full)
-        return f"{100 * done // total:3d}%|{bar}| {done}/{total} [{_clock(seconds)}<{left}, {rate:.1f}/s]"
-
-
-def _clock(seconds: float) -> str:
-    whole = int(seconds)
-    hours = f"{whole // 3600}:" if whole >= 3600 else ""
-    return f"{hours}{whole // 60 % 60:02d}:{whole % 60:02d}"
+        return line(done, total, seconds, " tasks")
 
 
 def _is_seen() -> bool:

@@ -6,20 +6,76 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from wendelin.storage.activities.message import Message
+    from wendelin.storage.activities.monitor import Picture
     from wendelin.storage.activities.queue import ActivityQueue
+
+#: The health of activities in words; see `wendelin.storage.activities.monitor.Picture`.
+WORDS = {
+    "working": "working",
+    "idle": "nothing is waiting",
+    "stalled": "waiting, and no dispatcher answers: start one, wendelin node",
+    "failing": "nothing is waiting but those that failed: see wendelin activity list",
+    "empty": "nothing was ever activated in this database",
+}
 
 _DATABASE = click.option("--db", "url", metavar="URL", help="The database; by default $WENDELIN_DB or your own.")
 
 
-@click.group()
-def activity() -> None:
-    """Activities: calls that transactions left for workers."""
+@click.group(invoke_without_command=True)
+@_DATABASE
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
+@click.pass_context
+def activity(context: click.Context, url: str | None, as_json: bool) -> None:
+    """Activities: calls that transactions left for workers. Without a subcommand: how they are going."""
+    if context.invoked_subcommand is not None:
+        return
+    from wendelin.storage.activities.monitor import Monitor
+    from wendelin.storage.errors import WendelinError
+
+    try:
+        with Monitor(url) as monitor:
+            picture = monitor.look()
+    except WendelinError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(asdict(picture)))
+        return
+    for name, value in overview(picture):
+        click.echo(f"{name:<14}{value}")
+
+
+def overview(picture: Picture) -> list[tuple[str, str]]:
+    """What a table tells of all activities: pairs of a name and words."""
+    counts = picture.counts
+    rows = [("activities", WORDS[picture.health])]
+    later = f", {counts['later']} of them not before a date" if counts["later"] else ""
+    rows.append(("now", f"{counts['running']} running, {counts['waiting']} waiting{later}, {counts['failed']} failed"))
+    if picture.dispatcher:
+        totals = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in picture.totals.items())
+        rows += [("dispatcher", f"{picture.dispatcher}, since {_when(picture.since)}: {totals}")]
+        rows += [("rate", f"{picture.rate:.1f} ended a second")]
+    for node in picture.nodes:
+        rows.append(("node", f"{node.name}: {node.busy} of {node.slots} workers busy"))
+    for one in picture.running:
+        more = f" and {one.count - 1} more" if one.count > 1 else ""
+        far = f", {one.progress}" if one.progress else ""
+        name = f"{one.what} ({one.uid[:8]}{more}) on {one.node or 'this node'}"
+        rows.append(("running", f"{name} for {picture.at - one.since:.0f} s{far}"))
+    for failure in picture.failures:
+        last = failure.traceback.strip().rpartition("\n")[2]
+        rows.append(("failed", f"{failure.what} ({failure.uid[:8]}) at {_when(failure.when)}: {last}"))
+    return rows
+
+
+def _when(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 @activity.command("list")
@@ -97,7 +153,7 @@ def summary(message: Message) -> dict[str, Any]:
         "user": message.user,
         "what": f"{message.path}.{message.method_id}" if message.path else message.method_id,
         "tag": message.options.tag,
-        "created": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(message.created)),
+        "created": _when(message.created),
         "error": message.error.strip().rpartition("\n")[2],
     }
 

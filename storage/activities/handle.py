@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -12,7 +13,12 @@ from typing import Any
 import transaction
 from ZODB.POSException import POSKeyError
 
+from wendelin.storage.activities.active import Shown, while_waiting
+from wendelin.storage.activities.bar import QUIET_SECONDS, text_bar
 from wendelin.storage.activities.message import CANCELLED, DONE, FAILED, MERGED, MISSING, PENDING, SKIPPED, Message
+from wendelin.storage.activities.monitor import Monitor
+from wendelin.storage.activities.progress import Progress
+from wendelin.storage.activities.queue import queue_of
 from wendelin.storage.errors import ActivityError
 
 _WHY = {
@@ -23,6 +29,9 @@ _WHY = {
 }
 
 _LOOK_SECONDS = 1.0  # a lost wake-up costs this much
+_SHOW_SECONDS = 0.2
+_ATTEMPTS = 20
+_OPEN = (PENDING, "not committed")
 
 
 class ActivityHandle:
@@ -42,7 +51,38 @@ class ActivityHandle:
 
     def done(self) -> bool:
         """Whether it will not run any more."""
-        return self.state not in (PENDING, "not committed")
+        return self.state not in _OPEN
+
+    @property
+    def progress(self) -> Progress | None:
+        """What it said last of itself by `wendelin.progress`; None while it does not run, or says nothing."""
+        with Monitor(self._url) as monitor:
+            return monitor.progress(self.uid)
+
+    def cancel(self) -> bool:
+        """Let it not run, or end it while it runs; False when it has ended already.
+
+        Committed at once, whatever transaction the caller is in. When this returns True none of its effects in the
+        database are there, and none will be: a run that goes on for a moment cannot commit any more. Those that wait
+        for it go on. Raises `ActivityError` before the creating transaction has committed: abort that instead.
+        """
+        from wendelin.storage.database.connect import connect
+
+        manager = transaction.TransactionManager()
+        connection = connect(self._url, transaction_manager=manager)
+        try:
+            for attempt in manager.attempts(_ATTEMPTS):
+                with attempt:
+                    return _cancelled(connection, self._oid)
+        except POSKeyError:
+            raise ActivityError(
+                f"activity {self.uid[:8]} ({self._name}) is not committed yet, so there is nothing to cancel: abort "
+                "the transaction that made it, transaction.abort(), or commit it first"
+            ) from None
+        finally:
+            manager.abort()
+            connection.close()
+        raise AssertionError("unreachable")
 
     def result(self, timeout: float | None = None) -> Any:
         """Wait for what the call returned.
@@ -55,7 +95,10 @@ class ActivityHandle:
         return self._look(_outcome, None)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it will not run any more; False when `timeout` seconds were not enough."""
+        """Wait until it will not run any more; False when `timeout` seconds were not enough.
+
+        A notebook shows a bar meanwhile, and so does a terminal.
+        """
         from wendelin.storage.database.connect import connect
         from wendelin.storage.database.watch import watch
 
@@ -63,17 +106,20 @@ class ActivityHandle:
         changed = threading.Event()
         connection = connect(self._url, transaction_manager=transaction.TransactionManager())
         stop = watch(connection.db(), changed.set)
-        try:
-            while not self.done():
-                left = _LOOK_SECONDS if deadline is None else min(deadline - time.monotonic(), _LOOK_SECONDS)
-                if left <= 0:
-                    return False
-                changed.wait(left)
-                changed.clear()
-            return True
-        finally:
-            stop()
-            connection.close()
+        with contextlib.closing(_Display(self._url, self.uid, self._name)) as display:
+            try:
+                while (state := self.state) in _OPEN:
+                    left = display.patience if deadline is None else min(deadline - time.monotonic(), display.patience)
+                    if left <= 0:
+                        return False
+                    display.show(state)
+                    changed.wait(left)
+                    changed.clear()
+                display.state = state
+                return True
+            finally:
+                stop()
+                connection.close()
 
     def __await__(self) -> Generator[Any, None, Any]:
         return asyncio.to_thread(self.result).__await__()
@@ -96,6 +142,52 @@ class ActivityHandle:
 
     def __repr__(self) -> str:
         return f"<ActivityHandle {self.uid[:8]} {self._name}: {self.state}>"
+
+
+def _cancelled(connection: Any, oid: bytes) -> bool:
+    message = connection.get(oid)
+    message._p_activate()
+    queue = queue_of(connection)
+    if message.state not in (PENDING, FAILED) or queue is None:
+        return False
+    queue.cancel(message)
+    return True
+
+
+class _Display:
+    """Shows how far an activity is to somebody who waits for it, when that takes long and something can show it."""
+
+    def __init__(self, url: str, uid: str, name: str) -> None:
+        self._url, self._uid, self._name = url, uid, name
+        self._begin = time.monotonic()
+        self._shown: Shown | None = None
+        self._monitor: Monitor | None = None
+        self._is_decided = False
+        self.state = ""
+
+    @property
+    def patience(self) -> float:
+        """Seconds until it wants to be called again."""
+        if self._is_decided:
+            return _LOOK_SECONDS if self._shown is None else _SHOW_SECONDS
+        return QUIET_SECONDS
+
+    def show(self, state: str) -> None:
+        """Show how far it is now."""
+        if not self._is_decided and time.monotonic() - self._begin >= QUIET_SECONDS:
+            self._is_decided = True
+            found = (make(self._name) for make in (*while_waiting, text_bar))
+            self._shown = next((each for each in found if each is not None), None)
+            self._monitor = None if self._shown is None else Monitor(self._url)
+        if self._shown is not None and self._monitor is not None:
+            self._shown.show(state, self._monitor.progress(self._uid))
+
+    def close(self) -> None:
+        """The waiting is over."""
+        if self._shown is not None:
+            self._shown.end(self.state or "not waited for any more")
+        if self._monitor is not None:
+            self._monitor.close()
 
 
 def _outcome(message: Message) -> Any:

@@ -6,13 +6,21 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import transaction
 
+import wendelin
 from tests.house.repository import ROOT
+from wendelin import ZBigArray
 from wendelin.kernel.activity.cluster import DaskEngine
 from wendelin.kernel.activity.engine import Engine
 from wendelin.kernel.activity.local import LocalEngine
+from wendelin.storage.activities import active
+from wendelin.storage.database.status import stop
 
 KINDS = ["local", pytest.param("dask", marks=pytest.mark.slow)]
 
@@ -77,3 +85,24 @@ def mortal(request: pytest.FixtureRequest) -> Iterator[Engine]:
     else:
         with local_cluster() as address, engine_of(address) as found:
             yield found
+
+
+@pytest.fixture
+def conn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setattr(active, "after_commit", [])
+    monkeypatch.setenv("WENDELIN_DB", f"local://{tmp_path}/db")
+    connection = wendelin.connect()
+    connection.root()["data"] = data = ZBigArray((100,), "i8")
+    data[:] = np.arange(100)
+    transaction.commit()
+    url = connection.url
+    yield connection
+    transaction.abort()
+    connection.close()
+    stop(url)
+
+
+@pytest.fixture
+def data(conn: Any) -> ZBigArray:
+    found: ZBigArray = conn.root()["data"]
+    return found

@@ -9,16 +9,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import transaction
 from click.testing import CliRunner
 
 import wendelin
+from tests.house.repository import ROOT
+from tests.kernel.activity.dispatching import running, until
 from wendelin import ZBigArray
 from wendelin.kernel.activity import election, embedded
 from wendelin.kernel.activity.dispatcher import Dispatcher
@@ -31,29 +32,7 @@ from wendelin.storage.database.status import stop
 from wendelin.storage.database.urls import LocalURL, parse
 from wendelin.storage.errors import ActivityError
 
-ROOT = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def conn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setattr(active, "after_commit", [])
-    monkeypatch.setenv("WENDELIN_DB", f"local://{tmp_path}/db")
-    connection = wendelin.connect()
-    connection.root()["data"] = data = ZBigArray((100,), "i8")
-    data[:] = np.arange(100)
-    transaction.commit()
-    url = connection.url
-    yield connection
-    transaction.abort()
-    connection.close()
-    stop(url)
-
-
-@pytest.fixture
-def data(conn: Any) -> ZBigArray:
-    found: ZBigArray = conn.root()["data"]
-    return found
 
 
 @pytest.fixture
@@ -67,37 +46,6 @@ def engine() -> Iterator[LocalEngine]:
 def dispatcher(conn: Any, engine: LocalEngine) -> Iterator[Dispatcher]:
     with running(Dispatcher(conn.url, engine)) as made:
         yield made
-
-
-class running:
-    """A dispatcher in a thread."""
-
-    def __init__(self, dispatcher: Dispatcher) -> None:
-        self.dispatcher = dispatcher
-        self.thread = threading.Thread(target=dispatcher.run)
-
-    def __enter__(self) -> Dispatcher:
-        self.thread.start()
-        return self.dispatcher
-
-    def __exit__(self, *error: object) -> None:
-        self.dispatcher.stop()
-        self.thread.join(60)
-        assert not self.thread.is_alive()
-
-
-def until(condition: Callable[[], Any], seconds: float = 60, told: Callable[[], object] = str) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"it did not come about: {told()}"
-        time.sleep(0.02)
-    return found
-
-
-@wendelin.operation
-def process(data: ZBigArray, start: int, size: int) -> int:
-    data[start : start + size] *= 2
-    return start
 
 
 def test_the_decks_line_on_workers(data: ZBigArray, dispatcher: Dispatcher) -> None:

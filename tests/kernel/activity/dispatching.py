@@ -1,0 +1,43 @@
+"""What tests of dispatchers share."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import wendelin
+from wendelin import ZBigArray
+from wendelin.kernel.activity.dispatcher import Dispatcher
+
+
+class running:
+    """A dispatcher in a thread."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self.dispatcher = dispatcher
+        self.thread = threading.Thread(target=dispatcher.run)
+
+    def __enter__(self) -> Dispatcher:
+        self.thread.start()
+        return self.dispatcher
+
+    def __exit__(self, *error: object) -> None:
+        self.dispatcher.stop()
+        self.thread.join(60)
+        assert not self.thread.is_alive()
+
+
+def until(condition: Callable[[], Any], seconds: float = 60, told: Callable[[], object] = str) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"it did not come about: {told()}"
+        time.sleep(0.02)
+    return found
+
+
+@wendelin.operation
+def process(data: ZBigArray, start: int, size: int) -> int:
+    data[start : start + size] *= 2
+    return start
