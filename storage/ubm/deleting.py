@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wendelin.storage.errors import RelatedError
@@ -16,12 +17,24 @@ if TYPE_CHECKING:
 _NAMED = 5
 
 
+@dataclass(frozen=True)
+class Pointer:
+    """An entity that points to another one, as the catalogue knows it: not loaded."""
+
+    uid: str
+    reference: str
+    relation: str
+    rule: str
+    target: str
+
+
 def delete(store: Entities, entity: Entity) -> list[Entity]:
     """See `Entities.delete`. The catalogue has been told of what this transaction changed."""
     doomed, others = _doomed(store, entity)
-    _refuse(entity, [(source, name) for source, name, _ in others if source.relations[name].on_delete == REFUSE])
-    for source, name, uid in others:
-        source.relate(name, [store[other] for other in source.related(name) if other != uid])
+    _refuse(entity, [pointer for pointer in others if pointer.rule == REFUSE])
+    for pointer in others:
+        source, name = store[pointer.uid], pointer.relation
+        source.relate(name, [store[uid] for uid in source.related(name) if uid != pointer.target])
     for each in doomed:
         for name in each.relations:
             if each.related(name):
@@ -32,33 +45,22 @@ def delete(store: Entities, entity: Entity) -> list[Entity]:
     return doomed
 
 
-def _doomed(store: Entities, entity: Entity) -> tuple[list[Entity], list[tuple[Entity, str, str]]]:
-    """An entity with those that cascade, and what else points to them: (entity, relation, to which)."""
+def _doomed(store: Entities, entity: Entity) -> tuple[list[Entity], list[Pointer]]:
+    """An entity with those that cascade, and what else points to them."""
     doomed, waiting, others = {entity.uid: entity}, [entity], []
     while waiting:
-        target = waiting.pop()
-        for source, name in _known(store, target):
-            if source.relations[name].on_delete != CASCADE:
-                others.append((source, name, target.uid))
-            elif source.uid not in doomed:
-                doomed[source.uid] = source
-                waiting.append(source)
-    return [*doomed.values()], [each for each in others if each[0].uid not in doomed]
+        for pointer in pointers(store, waiting.pop()):
+            if pointer.rule != CASCADE:
+                others.append(pointer)
+            elif pointer.uid not in doomed:
+                doomed[pointer.uid] = store[pointer.uid]
+                waiting.append(doomed[pointer.uid])
+    return [*doomed.values()], [pointer for pointer in others if pointer.uid not in doomed]
 
 
-def referrers(store: Entities, target: Entity) -> Iterator[tuple[Entity, str]]:
-    """(entity, name of the relation) of all that point to an entity."""
-    if not target.pointers:
-        return
-    names = {name for cls in types().values() for name, each in cls.relations.items() if each.admits(type(target))}
-    for name in sorted(names):
-        for row in store.catalogue.rows(relation={name: target.uid}):
-            yield store[row["uid"]], name
-
-
-def _known(store: Entities, target: Entity) -> list[tuple[Entity, str]]:
-    """The referrers, when the catalogue knows them all."""
-    found = list(referrers(store, target))
+def pointers(store: Entities, target: Entity) -> list[Pointer]:
+    """All that point to an entity. RelatedError when the catalogue does not know them all."""
+    found = list(_known(store, target)) if target.pointers else []
     if len(found) != target.pointers:
         raise RelatedError(
             f"{target.type} {target.reference} has {target.pointers} pointers, the catalogue knows {len(found)}: "
@@ -67,11 +69,21 @@ def _known(store: Entities, target: Entity) -> list[tuple[Entity, str]]:
     return found
 
 
-def _refuse(entity: Entity, refusing: list[tuple[Entity, str]]) -> None:
+def _known(store: Entities, target: Entity) -> Iterator[Pointer]:
+    classes = types()
+    names = {name for cls in classes.values() for name, each in cls.relations.items() if each.admits(type(target))}
+    for name in sorted(names):
+        for row in store.catalogue.rows(relation={name: target.uid}):
+            cls = classes.get(row["type"])
+            rule = cls.relations[name].on_delete if cls else REFUSE  # the package of a type may be missing
+            yield Pointer(row["uid"], row["reference"], name, rule, target.uid)
+
+
+def _refuse(entity: Entity, refusing: list[Pointer]) -> None:
     if refusing:
-        some = ", ".join(f"{source.reference} ({name})" for source, name in refusing[:_NAMED])
+        some = ", ".join(f"{pointer.reference} ({pointer.relation})" for pointer in refusing[:_NAMED])
         more = f" and {len(refusing) - _NAMED} more" if len(refusing) > _NAMED else ""
         raise RelatedError(
-            f"{entity.type} {entity.reference} cannot be deleted: {some}{more} point to it; "
-            f"let them point elsewhere or delete them first, search(relation={{{refusing[0][1]!r}: …}}) lists them"
+            f"{entity.type} {entity.reference} cannot be deleted: {some}{more} point to it; let them point elsewhere "
+            f"or delete them first, search(relation={{{refusing[0].relation!r}: {entity.reference!r}}}) lists them"
         )

@@ -36,11 +36,13 @@ _UID = re.compile(r"[0-9a-f]{32}\Z")
 def entities(connection: Any) -> Entities:
     """The entities of a connection's database; made in the running transaction where there are none.
 
-    Two that make them at the same time conflict: retry. Raises `ReadOnlyError` at the commit of a connection that may
-    not write.
+    Two that make them at the same time conflict: retry. Raises `NoEntityError` when there are none and the connection
+    may not write.
     """
     found = connection.root().get(NAME)
     if found is None:
+        if connection.isReadOnly():
+            raise NoEntityError("this database has no entities yet, and is open for reading only: open it for writing")
         found = Entities()
         connection.add(found)
         connection.root()[NAME] = found
@@ -200,7 +202,7 @@ class Entities(Active, Persistent):
         return [name for name, _ in zip(self._given, range(1000), strict=False)]
 
     def __repr__(self) -> str:
-        return f"<Entities: {len(self):,}; create(type, …), search(…), or by reference ['…']>"
+        return "<Entities: create(type, …), search(…), or by reference ['…']>"
 
 
 def _missing(broken: Any, name: str) -> str:

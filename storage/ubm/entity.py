@@ -11,6 +11,7 @@ import html
 import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from operator import attrgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -29,6 +30,11 @@ from wendelin.storage.ubm.workflow import VALIDATION, Transition, Workflow
 if TYPE_CHECKING:
     from wendelin.storage.ubm.entities import Entities
     from wendelin.storage.ubm.files import File
+
+
+def _stored(name: str) -> Any:
+    """A property that shows what is stored under another name, and cannot be set."""
+    return property(attrgetter(name))
 
 
 class FieldAttribute:
@@ -102,13 +108,13 @@ class Entity(Active, Persistent):
 
     # -- what it is
 
-    store: Entities = property(lambda self: self._store)  # type: ignore[assignment]
-    uid: str = property(lambda self: self._uid)  # type: ignore[assignment]
-    reference: str = property(lambda self: self._reference)  # type: ignore[assignment]
-    state: str = property(lambda self: self._state)  # type: ignore[assignment]
-    created: datetime = property(lambda self: self._created)  # type: ignore[assignment]
-    modified: datetime = property(lambda self: self._modified)  # type: ignore[assignment]
-    creator: str = property(lambda self: self._creator)  # type: ignore[assignment]
+    store: Entities = _stored("_store")
+    uid: str = _stored("_uid")
+    reference: str = _stored("_reference")
+    state: str = _stored("_state")
+    created: datetime = _stored("_created")
+    modified: datetime = _stored("_modified")
+    creator: str = _stored("_creator")
 
     @property
     def is_deleted(self) -> bool:

@@ -1,4 +1,4 @@
-"""What types there are, as text: for `wendelin entity types` and the page docs/reference/entities.md."""
+"""What types there are, as text. The page: python -m wendelin.storage.ubm.reference > docs/reference/entities.md"""
 
 from __future__ import annotations
 
@@ -74,3 +74,23 @@ def _meaning(schema: dict[str, Any]) -> str:
     text = next((each["description"] for each in options if "description" in each), "")
     example = next((each["examples"][0] for each in options if each.get("examples")), None)
     return f"{text}{', as ' if text and example is not None else ''}{f'`{example}`' if example is not None else ''}"
+
+
+def page() -> str:
+    """The page docs/reference/entities.md."""
+    from wendelin.storage.ubm.registry import types
+
+    found = types()
+    head = (
+        "# Types of entities\n\n"
+        "What `wendelin entity types` shows. Every type has `uid`, `reference`, `state`, `created`, `modified`,\n"
+        "`creator` and `trail` besides; how to use them: [](../how-to/entities.md).\n\n"
+    )
+    sections = "\n".join(section(cls) for cls in found.values())
+    return f"{head}{workflows(found)}\n{sections}"
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(page())

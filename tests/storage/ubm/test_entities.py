@@ -411,7 +411,7 @@ def test_quantities_and_money_convert_and_add():
 
 def test_how_entities_show(ubm, plant):
     assert repr(plant) == "<plant PLANT-4 'Roof 4' draft>"
-    assert repr(ubm).startswith("<Entities: 2; ")
+    assert repr(ubm).startswith("<Entities: create")
     assert {"peak_power", "owner", "do", "title"} <= {*dir(plant)}
     assert "array" in dir(ubm.create("sensor"))
     plant.title = "<script>"
@@ -424,6 +424,13 @@ def test_how_entities_show(ubm, plant):
     assert described["relations"]["owner"][0]["reference"] == "ACME"
     assert [each["name"] for each in described["transitions"]] == ["validate", "archive"]
     assert described["trail"][0]["kind"] == "created"
+
+
+def test_a_reader_makes_no_entities(conn):
+    reader = wendelin.connect(conn.url, read_only=True, transaction_manager=transaction.TransactionManager())
+    with pytest.raises(NoEntityError, match="open for reading only"):
+        wendelin.entities(reader)
+    reader.close()
 
 
 def test_the_root_s_name_may_be_taken(conn):
