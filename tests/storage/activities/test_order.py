@@ -116,6 +116,17 @@ def test_groups_are_of_one_kind_and_cost_one_at_most() -> None:
     assert sorted(found) == sorted([["0", "1", "2", "3"], ["4", "5"], *([one.method_id] for one in others)])
 
 
+def test_short_ones_of_a_method_share_a_call() -> None:
+    some = order(*(item(method) for _ in range(4) for method in "ab"), item("a", priority=2))
+    assert some.ready == 9
+    called = [
+        [one.method_id for one in call] for call in some.start(0, 3, None, lambda one: 3 - 2 * (one.method_id == "b"))
+    ]
+    assert called == [["a"] * 3, ["b"], ["b"]]
+    called = [[one.method_id for one in call] for call in some.start(0, 9, None, lambda one: 9)]
+    assert called == [["b", "b"], ["a"], ["a"]], "another priority is another call"
+
+
 def test_unique_ones() -> None:
     some = Order()
     first = item(unique=True, tag="t")
