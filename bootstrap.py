@@ -106,7 +106,7 @@ def run_lint() -> int:
 def cmd_bench(options: argparse.Namespace) -> int:
     """the benchmarks (all, or those named); --write puts the tables into docs/benchmarks.md"""
     named = [part for part in options.rest if not part.startswith("-")]
-    prepare(tests=False, peers="storage" in named or not named)
+    prepare(tests=False, peers=bool({"storage", "activities"} & {*named}) or not named)
     return python("-m", "tests.benchmarks", *options.rest)
 
 
