@@ -17,6 +17,7 @@ from wendelin.kernel.cells import Cells
 from wendelin.kernel.magics import WendelinMagics
 from wendelin.kernel.session import Missing, Session, no_database
 from wendelin.kernel.tracebacks import say
+from wendelin.kernel.waiting import notebook_bar
 from wendelin.storage.activities import active
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ def attach(shell: InteractiveShell, *, cells: bool) -> Attached:
     atexit.register(session.close)
     if start_node not in active.after_commit:
         active.after_commit.append(start_node)
+    if notebook_bar not in active.while_waiting:
+        active.while_waiting.append(notebook_bar)
     attached = _attached[shell] = Attached(session, transactions, magics)
     return attached
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from IPython.core.error import UsageError
 
-from wendelin.kernel.display import Table
+from wendelin.kernel.display import Table, Tables
 from wendelin.kernel.magics.command import Command, Options, Parser
-from wendelin.storage.activities.command import summary
+from wendelin.storage.activities.command import overview, summary
+from wendelin.storage.activities.monitor import Monitor
 from wendelin.storage.activities.queue import queue_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("-n", "--names", type=int, default=50, help="show at most so many (50)")
 
 
-def run(magics: WendelinMagics, options: Options) -> Table | None:
+def run(magics: WendelinMagics, options: Options) -> Tables | None:
     """Show the activities, or do something about some; that is stored when the cell ends."""
     connection = magics.session.connection
     queue = None if connection is None else queue_of(connection)
@@ -43,9 +44,11 @@ def run(magics: WendelinMagics, options: Options) -> Table | None:
     rows = [tuple(str(value) for value in summary(message).values()) for message in found[: options.names]]
     rows = [(row[0][:8], *row[1:]) for row in rows]
     if not rows:
-        return Table("activities", (), [], footer="nothing is waiting, nothing has failed")
+        return Tables([Table("activities", (), [], footer="nothing is waiting, nothing has failed")])
     more = "there are more; -n shows them" if len(found) > options.names else ""
-    return Table("activities", COLUMNS, rows, footer=more, right=(2,))
+    with Monitor(connection) as monitor:
+        summed = Table("activities", (), [row for row in overview(monitor.look()) if row[0] != "failed"])
+    return Tables([summed, Table("", COLUMNS, rows, footer=more, right=(2,))])
 
 
-COMMAND = Command("activities", "list activities that wait or failed; retry, cancel, skip them", arguments, run)
+COMMAND = Command("activities", "show how activities go; retry, cancel, skip some", arguments, run)

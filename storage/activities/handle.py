@@ -38,11 +38,17 @@ class ActivityHandle:
     """One activity, as its creator sees it. Awaitable, like a Future; usable in any thread.
 
     It looks at the database through a connection of its own, so it sees what is committed, whatever transaction the
-    caller is in: before the creating transaction has committed the state is "not committed".
+    caller is in: before the creating transaction has committed the state is "not committed". `uid`, `url` and
+    `name` say which activity it is, of which database, and what it calls.
     """
 
     def __init__(self, url: str, oid: bytes, uid: str, name: str) -> None:
-        self._url, self._oid, self.uid, self._name = url, oid, uid, name
+        self.url, self._oid, self.uid, self.name = url, oid, uid, name
+
+    @property
+    def oid(self) -> bytes:
+        """The message's number in the database."""
+        return self._oid
 
     @property
     def state(self) -> str:
@@ -56,7 +62,7 @@ class ActivityHandle:
     @property
     def progress(self) -> Progress | None:
         """What it said last of itself by `wendelin.progress`; None while it does not run, or says nothing."""
-        with Monitor(self._url) as monitor:
+        with Monitor(self.url) as monitor:
             return monitor.progress(self.uid)
 
     def cancel(self) -> bool:
@@ -69,14 +75,14 @@ class ActivityHandle:
         from wendelin.storage.database.connect import connect
 
         manager = transaction.TransactionManager()
-        connection = connect(self._url, transaction_manager=manager)
+        connection = connect(self.url, transaction_manager=manager)
         try:
             for attempt in manager.attempts(_ATTEMPTS):
                 with attempt:
                     return _cancelled(connection, self._oid)
         except POSKeyError:
             raise ActivityError(
-                f"activity {self.uid[:8]} ({self._name}) is not committed yet, so there is nothing to cancel: abort "
+                f"activity {self.uid[:8]} ({self.name}) is not committed yet, so there is nothing to cancel: abort "
                 "the transaction that made it, transaction.abort(), or commit it first"
             ) from None
         finally:
@@ -91,7 +97,7 @@ class ActivityHandle:
         stopped it, it was merged or its object is gone, and `TimeoutError`.
         """
         if not self.wait(timeout):
-            raise TimeoutError(f"activity {self.uid[:8]} ({self._name}) is {self.state} after {timeout} s")
+            raise TimeoutError(f"activity {self.uid[:8]} ({self.name}) is {self.state} after {timeout} s")
         return self._look(_outcome, None)
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -104,9 +110,9 @@ class ActivityHandle:
 
         deadline = None if timeout is None else time.monotonic() + timeout
         changed = threading.Event()
-        connection = connect(self._url, transaction_manager=transaction.TransactionManager())
+        connection = connect(self.url, transaction_manager=transaction.TransactionManager())
         stop = watch(connection.db(), changed.set)
-        with contextlib.closing(_Display(self._url, self.uid, self._name)) as display:
+        with contextlib.closing(_Display(self.url, self.uid, self.name)) as display:
             try:
                 while (state := self.state) in _OPEN:
                     left = display.patience if deadline is None else min(deadline - time.monotonic(), display.patience)
@@ -128,7 +134,7 @@ class ActivityHandle:
         from wendelin.storage.database.connect import connect
 
         manager = transaction.TransactionManager()
-        connection = connect(self._url, transaction_manager=manager)
+        connection = connect(self.url, transaction_manager=manager)
         try:
             manager.begin()
             message = connection.get(self._oid)
@@ -141,7 +147,7 @@ class ActivityHandle:
             connection.close()
 
     def __repr__(self) -> str:
-        return f"<ActivityHandle {self.uid[:8]} {self._name}: {self.state}>"
+        return f"<ActivityHandle {self.uid[:8]} {self.name}: {self.state}>"
 
 
 def _cancelled(connection: Any, oid: bytes) -> bool:

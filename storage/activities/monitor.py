@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -137,6 +138,18 @@ class Monitor:
         with self._lock, self._manager:
             queue = queue_of(self.connection)
             return {message.uid: message.state for message in queue or () if message.options.tag == tag}
+
+    def states(self, oids: Iterable[bytes]) -> dict[str, str]:
+        """The state of each of some activities, by its uid; those that were not committed are left out."""
+        found = {}
+        with self._lock, self._manager:
+            for oid in oids:
+                try:
+                    message = self.connection.get(oid)
+                    found[message.uid] = message.state
+                except POSKeyError:
+                    continue
+        return found
 
     def _ask(self, queue: ActivityQueue) -> dict[str, Any] | None:
         lease = queue.lease

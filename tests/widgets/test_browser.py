@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import wendelin
+from wendelin.widgets.activities import WORDS as ACTIVITY_WORDS
 from wendelin.widgets.status import WORDS
 
 if TYPE_CHECKING:
@@ -53,8 +54,9 @@ window.clean = widget.render({ model: window.model, el: document.getElementById(
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     """A folder that is served, and its URL."""
-    for name in ("status.js", "status.css", "table.js", "table.css"):
-        (tmp_path / name).write_bytes((WIDGETS / name).read_bytes())
+    for name in ("status", "table", "activities"):
+        for ending in (".js", ".css"):
+            (tmp_path / f"{name}{ending}").write_bytes((WIDGETS / f"{name}{ending}").read_bytes())
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
@@ -215,3 +217,72 @@ def test_on_a_phone_rows_become_cards_with_titles(page: Page, site: tuple[Path, 
     title = page.evaluate("getComputedStyle(document.querySelector('td'), '::before').content")
     assert title == '"Power (kWp)"'
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+ACTIVITIES: dict[str, Any] = {
+    "title": "Activities", "state": "working", "words": ACTIVITY_WORDS, "rate": 12.5,
+    "counts": {"done": 40, "running": 2, "waiting": 17, "failed": 1},
+    "running": [
+        {
+            "uid": "a", "what": "the load", "node": "north", "since": 0, "count": 1, "done": 3, "total": 10,
+            "note": "row 3",
+        },
+        {
+            "uid": "b", "what": "0x5.process", "node": "south", "since": 0, "count": 7, "done": -1, "total": -1,
+            "note": "",
+        },
+    ],
+    "failures": [
+        {"uid": "c", "what": "divmod", "error": "ZeroDivisionError: by zero", "traceback": "Traceback\n  by zero"}
+    ],
+    "nodes": [{"name": "north", "slots": 2, "busy": 1}, {"name": "south", "slots": 4, "busy": 1}],
+}  # fmt: skip
+
+
+def test_activities_show_what_runs_how_far_and_what_failed(page: Page, site: tuple[Path, str]) -> None:
+    show(page, site, "activities", ACTIVITIES)
+    assert page.get_by_role("status").inner_text() == "Working"
+    first, second = page.get_by_role("list", name="Running").get_by_role("listitem").all()
+    assert page.get_by_role("progressbar").first.evaluate("bar => [bar.value, bar.max, bar.position]") == [3, 10, 0.3]
+    assert page.get_by_role("progressbar").nth(1).evaluate("bar => bar.position") == -1
+    assert "3 of 10 · row 3 · on north" in first.inner_text()
+    assert "0x5.process × 7" in second.inner_text()
+    widths = page.evaluate("[...document.querySelectorAll('.wendelin-activities-bar span')].map(s => s.clientWidth)")
+    assert widths[0] > widths[2] > widths[1] > widths[3] > 0
+    assert "north: 1 of 2 workers busy" in page.locator(".wendelin-activities").inner_text()
+    trace = page.locator(".wendelin-activities-traceback")
+    assert not trace.is_visible()
+    page.get_by_text("ZeroDivisionError").click()
+    assert trace.is_visible()
+
+
+def test_activities_change_and_a_traceback_stays_open(page: Page, site: tuple[Path, str]) -> None:
+    show(page, site, "activities", ACTIVITIES)
+    page.get_by_text("ZeroDivisionError").click()
+    more = {**ACTIVITIES["failures"][0], "uid": "d", "what": "<img src=x onerror='window.broken=1'>" + "W" * 300}
+    page.evaluate("f => model.set('failures', [f, ...model.get('failures')])", more)
+    page.evaluate("model.set('running', []); model.set('state', 'failing')")
+    page.wait_for_function("document.querySelectorAll('details').length === 2")
+    assert page.evaluate("[...document.querySelectorAll('details')].map(one => one.open)") == [False, True]
+    assert page.evaluate("document.activeElement.parentElement.dataset.uid") == "c"
+    assert page.get_by_role("status").inner_text() == "Some have failed"
+    assert page.get_by_role("progressbar").count() == 0
+    assert page.locator("#here img").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.evaluate("clean()")
+    assert page.evaluate("model.heard_by()") == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_activities_are_readable_on_each_screen(
+    page: Page, site: tuple[Path, str], width: int, scheme: str, tmp_path: Path
+) -> None:
+    page.set_viewport_size({"width": width, "height": 400})
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    show(page, site, "activities", ACTIVITIES)
+    page.screenshot(path=tmp_path / "activities.png")
+    text, ground = (brightness(page, ".wendelin-activities", which) for which in ("color", "backgroundColor"))
+    assert abs(text - ground) > 150
+    assert (ground < 80) is (scheme == "dark")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
