@@ -6,6 +6,7 @@ import logging
 import signal
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -19,9 +20,21 @@ log = logging.getLogger(__name__)
 _LOOK = 0.5
 
 
-def serve(url: str, engine: Engine, *, name: str = "", idle: float | None = None, stop: threading.Event) -> None:
-    """Dispatch the activities of `url` to `engine` until `stop` is set, or for `idle` seconds nothing was waiting."""
+def serve(
+    url: str,
+    engine: Engine,
+    *,
+    name: str = "",
+    idle: float | None = None,
+    metrics: int | None = None,
+    stop: threading.Event,
+) -> None:
+    """Dispatch the activities of `url` to `engine` until `stop` is set, or for `idle` seconds nothing was waiting.
+
+    `metrics`: the port for Prometheus.
+    """
     dispatcher = Dispatcher(url, engine, node=name)
+    stop_metrics = _serve_metrics(dispatcher, metrics)
     thread = threading.Thread(target=dispatcher.run, name="wendelin dispatcher", daemon=True)
     thread.start()
     busy = time.monotonic()
@@ -35,7 +48,21 @@ def serve(url: str, engine: Engine, *, name: str = "", idle: float | None = None
     finally:
         dispatcher.stop()
         thread.join()
+        stop_metrics()
         engine.close()
+
+
+def _serve_metrics(dispatcher: Dispatcher, port: int | None) -> Callable[[], None]:
+    if port is None:
+        return lambda: None
+    from wendelin.kernel.activity.metrics import serve as serve_metrics
+
+    try:
+        port, end = serve_metrics(dispatcher, port)
+    except OSError as error:
+        raise click.ClickException(f"--metrics {port}: {error}; give another port, or 0 for a free one") from error
+    log.info("metrics for Prometheus: http://127.0.0.1:%d/metrics", port)
+    return end
 
 
 @click.command()
@@ -44,8 +71,12 @@ def serve(url: str, engine: Engine, *, name: str = "", idle: float | None = None
 @click.option("--name", default="", help="The node's name, for activities that want it.")
 @click.option("--scheduler", default="", help="Address of a Dask scheduler whose workers do the work instead.")
 @click.option("--idle", type=float, default=None, help="End when nothing was waiting for so many seconds.")
-def node(url: str | None, workers: int | None, name: str, scheduler: str, idle: float | None) -> None:
-    """Work on the activities of a database. Ctrl-C or SIGTERM ends it; what was running is run again by others."""
+@click.option("--metrics", type=click.IntRange(0, 65535), default=None, help="Port on loopback for Prometheus; 0: any.")
+def node(url: str | None, scheduler: str, workers: int | None, **options: Any) -> None:
+    """Work on the activities of a database. Ctrl-C or SIGTERM ends it; what was running is run again by others.
+
+    Several nodes of one database share the work, wherever they run.
+    """
     from wendelin.storage.database.urls import FileURL, parse
 
     place = parse(url)
@@ -57,7 +88,7 @@ def node(url: str | None, workers: int | None, name: str, scheduler: str, idle: 
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    serve(place.url if url is None else url, _engine(workers, scheduler), name=name, idle=idle, stop=stop)
+    serve(place.url if url is None else url, _engine(workers, scheduler), stop=stop, **options)
 
 
 def _engine(workers: int | None, scheduler: str) -> Any:
