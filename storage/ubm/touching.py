@@ -1,7 +1,7 @@
 """Which entities a transaction changed, so that the catalogue hears of each once, and before it is asked.
 
-Before a commit all that were touched are indexed; before a search, those that were since the last one. What a rollback
-took back is indexed again as it is then, hence nothing is forgotten before the transaction ends.
+What waits is indexed before a search, and before the commit. A rollback to a savepoint may take back what was indexed
+since, so then everything that the transaction changed waits again; for that the transaction knows us as a resource.
 """
 
 from __future__ import annotations
@@ -14,24 +14,51 @@ if TYPE_CHECKING:
 
 
 class _Touched:
+    """A resource of the transaction that stores nothing."""
+
     def __init__(self) -> None:
         self.all: dict[str, Entity] = {}
         self.waiting: dict[str, Entity] = {}
+        self.joined = False
+
+    def add(self, running: Any, entity: Entity) -> None:
+        if not self.joined:
+            running.join(self)
+            self.joined = True
+        self.all[entity.uid] = self.waiting[entity.uid] = entity
+
+    def savepoint(self) -> _Touched:
+        return self
+
+    def rollback(self) -> None:
+        self.waiting = dict(self.all)
+
+    def abort(self, transaction: Any) -> None:
+        """All is taken back, also by a rollback to before the first change; the transaction forgets us then."""
+        self.all, self.waiting, self.joined = {}, {}, False
+
+    def sortKey(self) -> str:
+        return f"entities {id(self)}"
+
+    def tpc_begin(self, transaction: Any) -> None: ...
+    def commit(self, transaction: Any) -> None: ...
+    def tpc_vote(self, transaction: Any) -> None: ...
+    def tpc_finish(self, transaction: Any) -> None: ...
+    def tpc_abort(self, transaction: Any) -> None: ...
 
 
 def touched(store: Entities, entity: Entity) -> None:
     """Note that an entity is new or was changed."""
     if store._p_jar is None:  # in no database yet: there is no transaction whose end could be waited for
-        if store.get(entity.uid) is entity:
-            store.catalogue.index(entity.uid, entity.catalogue_row())
+        _index(store, {entity.uid: entity})
         return
     running = store._p_jar.transaction_manager.get()
     found = _of(running, store)
     if found is None:
         found = _Touched()
         running.set_data(store, found)
-        running.addBeforeCommitHook(_before_commit, (store, found))
-    found.all[entity.uid] = found.waiting[entity.uid] = entity
+        running.addBeforeCommitHook(flush, (store,))
+    found.add(running, entity)
 
 
 def flush(store: Entities) -> None:
@@ -42,10 +69,6 @@ def flush(store: Entities) -> None:
     if found is not None:
         waiting, found.waiting = found.waiting, {}
         _index(store, waiting)
-
-
-def _before_commit(store: Entities, found: _Touched) -> None:
-    _index(store, found.all)
 
 
 def _index(store: Entities, entities: dict[str, Entity]) -> None:

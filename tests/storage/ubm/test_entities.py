@@ -187,6 +187,22 @@ def test_a_deletion_that_is_rolled_back_loses_no_change(ubm, plant):
     assert ubm.search(text="barn") == [plant]
 
 
+def test_a_rollback_takes_back_what_a_search_has_told_the_catalogue(ubm, plant):
+    transaction.commit()
+    plant.title = "Barn"
+    savepoint = transaction.savepoint()
+    assert ubm.search(text="barn") == [plant]
+    savepoint.rollback()
+    assert ubm.search(text="barn") == [plant]
+    transaction.abort()
+    savepoint = transaction.savepoint()
+    plant.title = "Shed"
+    savepoint.rollback()
+    plant.title = "Hut"
+    transaction.commit()
+    assert ubm.search(text="hut") == [plant]
+
+
 def test_an_aborted_creation_leaves_nothing(ubm):
     ubm.create("plant", reference="P")
     transaction.abort()
