@@ -94,7 +94,6 @@ class Account:
 def report(dispatcher: Dispatcher) -> dict[str, Any]:
     """The state of a dispatcher, as plain data that JSON takes; read in any thread, while it works."""
     account, engine = dispatcher.account, dispatcher.engine
-    engine.refresh()
     items = list(dispatcher.items)
     now = time.time()
     tasks = [_running(task, some) for task, some in dispatcher.tasks if task.began and not task.ended]

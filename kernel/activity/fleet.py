@@ -37,11 +37,29 @@ class FleetTask(Task):
     """A call of a fleet that is not alone."""
 
     def __init__(self, fleet: Fleet, number: int, node: str, call: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self.inner: Task | None = None
         super().__init__(wire.name_of(call))
         self.number, self.wanted, self.call, self.args = number, node, call, args
-        self.inner: Task | None = None
         self.member: Member | None = None
         self._fleet = fleet
+
+    @property
+    def note(self) -> Any:
+        """Of the own engine's task, where that has it."""
+        return self._note if self.inner is None else self.inner.note
+
+    @note.setter
+    def note(self, word: Any) -> None:
+        self._note = word
+
+    @property
+    def began(self) -> float:
+        """Of the own engine's task, where that has it."""
+        return self._began if self.inner is None else self.inner.began
+
+    @began.setter
+    def began(self, seconds: float) -> None:
+        self._began = seconds
 
     def cancel(self) -> None:
         """As the engine that has it does it."""
@@ -134,7 +152,16 @@ class Fleet:
         self.own.wake()
 
     def close(self) -> None:
-        """See `Engine.close`; those that joined go on by themselves."""
+        """See `Engine.close`; those that joined end what they had and go on by themselves."""
+        with self._lock:
+            for task in [
+                *self._pending,
+                *(task for member in self._members.values() for task in member.tasks.values()),
+            ]:
+                task.cancel()
+                if not task.ended:
+                    self._end(task)
+            self._pending.clear()
         self.own.close()
 
     def cancel(self, task: FleetTask) -> None:
@@ -149,13 +176,6 @@ class Fleet:
                 self._end(task)
             else:
                 self._tell(task.member, CANCEL, task.number)
-
-    def refresh(self) -> None:
-        """Bring what running calls say of themselves up to date."""
-        with self._lock:
-            for inner, task in self._own.items():
-                if task is not None:
-                    task.note, task.began = inner.note, inner.began
 
     # -- members
 
@@ -280,7 +300,7 @@ class Fleet:
 
 def _mirror(inner: Task, task: FleetTask) -> None:
     """What became of the call in the own engine."""
-    task.node, task.began, task.note = inner.node, inner.began, inner.note
+    task.node = inner.node
     if inner.cancelled:
         task.end()
     elif inner.died:
