@@ -9,7 +9,9 @@ from typing import Any
 from joblib import cpu_count
 from joblib.externals.loky import process_executor
 from joblib.parallel import (
+    TASK_PENDING,
     AutoBatchingMixin,
+    BatchCompletionCallBack,
     FallbackToBackend,
     ParallelBackendBase,
     SequentialBackend,
@@ -24,6 +26,9 @@ from wendelin.storage.errors import UsageError
 
 #: What joblib passes to `configure` for its own backends and means nothing here.
 _IGNORED = {"temp_folder", "verbose", "max_nbytes", "mmap_mode", "context", "timeout"}
+
+#: Seconds between two looks of a call whether another task has failed, while it waits for one.
+_LOOK = 0.05
 
 
 class WendelinBackend(AutoBatchingMixin, ParallelBackendBase):
@@ -99,6 +104,8 @@ class WendelinBackend(AutoBatchingMixin, ParallelBackendBase):
     # -- a call: joblib may have several at once on one backend object, told apart by who called
 
     def submit(self, func: Any, callback: Callable[[Job], object]) -> Job:
+        if type(callback) is BatchCompletionCallBack:
+            callback.__class__ = _Heard
         return self._call(callback).submit(func, callback)
 
     def retrieve_result_callback(self, job: Job) -> list[Any]:
@@ -157,6 +164,16 @@ class WendelinBackend(AutoBatchingMixin, ParallelBackendBase):
 
     def __reduce__(self) -> Any:
         return WendelinBackend, (self.nesting_level, self.inner_max_num_threads)
+
+
+class _Heard(BatchCompletionCallBack):
+    """joblib looks for a pending batch each 10 ms; here it waits for it, and looks at others meanwhile."""
+
+    def get_status(self, timeout: float | None) -> str:
+        job = self.job
+        if job is not None and self.status == TASK_PENDING:
+            job.wait(_LOOK)
+        return str(super().get_status(timeout))
 
 
 _DEFAULTS: dict[str, Any] = {

@@ -1,7 +1,8 @@
 """One `Parallel` call: its batches on their way to workers and back.
 
-- A batch whose worker died is given out again, three times; then its tasks go one by one, so that only the one that
-  kills its worker fails, after three more deaths, and names itself.
+- A batch whose worker died is given out again, and now says which task it begins. When its worker dies once more, that
+  task goes alone, and fails with its name if it kills a third one; the others never hear of it. Where nobody can say
+  which it was, all go one by one.
 - That no worker is left at all (a scheduler was killed) is no task's fault: what was lost waits until one is back.
 - So many batches as the call has jobs are with the engine at a time (twice as many, when it has all workers: the next
   one then waits at the worker).
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import reprlib
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Deaths of a worker after which a batch is taken apart, and a single task is given up.
+#: Deaths of a worker after which a task is given up; its batch is taken apart one before.
 TRIES = 3
 
 _Item = tuple[Any, tuple[Any, ...], dict[str, Any]]
@@ -49,6 +51,12 @@ class Job:
         self.keys: list[str] = []
         self.error: BaseException | None = None
         self._told = False
+        self._ended = threading.Lock()
+        self._ended.acquire()
+
+    def wait(self, seconds: float) -> None:
+        """Until it has ended; for one thread. A plain lock: Ctrl-C within a condition's methods would break it."""
+        self._ended.acquire(timeout=seconds)
 
     def result(self) -> list[Any]:
         """The results of all tasks; raises the error of the first one that failed."""
@@ -71,7 +79,10 @@ class Job:
         if not self._told:
             self._told = True
             self.items = []
-            self._callback(self)
+            try:
+                self._callback(self)
+            finally:
+                self._ended.release()
 
 
 class Part:
@@ -82,9 +93,16 @@ class Part:
         self.deaths = self.uploads = 0
         self.task: Task | None = None
 
-    def apart(self) -> list[Part]:
-        """Its tasks, each for itself."""
-        return [self.job.call.part(self.job, [number]) for number in self.numbers]
+    def apart(self, guilty: int | None) -> list[Part]:
+        """The task at that place for itself, and the others; each for itself where none is known."""
+        if guilty is None:
+            groups = [[number] for number in self.numbers]
+        else:
+            groups = [[self.numbers[guilty]], self.numbers[:guilty] + self.numbers[guilty + 1 :]]
+        parts = [self.job.call.part(self.job, numbers) for numbers in groups if numbers]
+        for part in parts if guilty is None else parts[:1]:
+            part.deaths = self.deaths
+        return parts
 
     @property
     def name(self) -> str:
@@ -195,7 +213,9 @@ class Call:
                 part = self._queue.popleft()
                 self._out.add(part)
                 try:
-                    part.task = self.pool.start(partial(self._over, part), work.run, part.data, self._secret)
+                    part.task = self.pool.start(
+                        partial(self._over, part), work.run, part.data, self._secret, part.deaths > 0
+                    )
                 except Exception as error:  # noqa: BLE001 - handed to the caller
                     self._out.discard(part)
                     self.pool.soon(partial(part.job.fail, error))
@@ -208,7 +228,7 @@ class Call:
             if self._ended:
                 return
         if task.died:
-            self._died(part)
+            self._died(part, task.note if task.tells_all else None)
         else:
             self._lost_since = None
             self._answered(part, task)
@@ -259,16 +279,16 @@ class Call:
 
     # -- deaths
 
-    def _died(self, part: Part) -> None:
+    def _died(self, part: Part, guilty: int | None) -> None:
         if not self.pool.engine.nodes():
             self._lost(part)
             return
         part.deaths += 1
-        if part.deaths < TRIES:
+        if part.deaths < TRIES - (len(part.numbers) > 1):
             self._give([part], first=True)
         elif len(part.numbers) > 1:
             try:
-                self._give(part.apart(), first=True)
+                self._give(part.apart(guilty), first=True)
             except Exception as error:  # noqa: BLE001 - handed to the caller
                 part.job.fail(error)
         else:
