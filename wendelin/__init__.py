@@ -195,7 +195,14 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'wendelin' has no attribute {name!r}; it offers {', '.join(__all__)}")
-    value = getattr(importlib.import_module(home), name)
+    try:
+        value = getattr(importlib.import_module(home), name)
+    except ImportError as error:
+        if home.startswith("wendelin.storage.ubm"):
+            # A ZEO server that merges records looks up the classes they refer to, and takes a missing one for unknown;
+            # any other error than this one would make it refuse the merge.
+            raise AttributeError(f"wendelin.{name} needs a package that is not installed: {error}") from error
+        raise
     globals()[name] = value
     return value
 
