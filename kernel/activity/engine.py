@@ -46,6 +46,9 @@ class Task:
     (`error` is None, `result`). What came back is unpickled when it is first asked for.
     """
 
+    #: Whether `note` is the last word even of a call whose worker died.
+    tells_all = False
+
     def __init__(self, name: str) -> None:
         self.name = name
         self.node = ""

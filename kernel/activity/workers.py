@@ -32,6 +32,8 @@ _PROGRAM = (
 class LocalTask(Task):
     """A call of a local engine."""
 
+    tells_all = True
+
     def __init__(self, pool: Pool, name: str, number: int) -> None:
         super().__init__(name)
         self.number = number

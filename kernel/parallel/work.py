@@ -10,11 +10,13 @@ import multiprocessing
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from wendelin.kernel.parallel import register
 from wendelin.kernel.parallel.pickling import dumps, loads
+from wendelin.storage.activities.progress import carrier
 
 #: Whether this process is a worker: a nested "wendelin" then uses threads.
 is_worker = False
@@ -30,12 +32,17 @@ class Batch:
     nested: tuple[Any, int | None]
     environment: dict[str, str]
 
-    def __call__(self) -> list[Any]:
+    def __call__(self, begin: Callable[[int], object]) -> list[Any]:
+        """The results; `begin` is told the place of each call before it."""
         from joblib import parallel_config
 
         limit_threads(self.environment)
         with parallel_config(backend=self.nested[0], n_jobs=self.nested[1]):
-            return [function(*args, **kwargs) for function, args, kwargs in self.items]
+            return [begin(place) or call[0](*call[1], **call[2]) for place, call in enumerate(self.items)]
+
+
+def _nobody(place: int) -> None:
+    """Nobody wants to know which task begins."""
 
 
 class RemoteTraceback(Exception):
@@ -49,10 +56,11 @@ class RemoteTraceback(Exception):
         return f'\n"""\n{self.text}"""'
 
 
-def run(data: bytes, secret: bytes | None = None) -> tuple[bool, bytes]:
+def run(data: bytes, secret: bytes | None = None, careful: bool = False) -> tuple[bool, bytes]:
     """Whether a batch went well, and the pickle of its results or of its error.
 
-    `secret`: the caller's key to its `multiprocessing.Manager`, for workers of its own.
+    `secret`: the caller's key to its `multiprocessing.Manager`, for workers of its own. `careful`: say which task
+    begins, for one of them may end this process.
     """
     global is_worker
     if not is_worker:
@@ -61,7 +69,7 @@ def run(data: bytes, secret: bytes | None = None) -> tuple[bool, bytes]:
     if secret is not None:
         multiprocessing.current_process().authkey = secret
     try:
-        results = loads(data)()
+        results = loads(data)((careful and carrier.get()) or _nobody)
     except BaseException as error:  # noqa: BLE001 - handed to the caller
         return False, _packed_error(error)
     try:

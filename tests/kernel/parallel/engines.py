@@ -32,7 +32,8 @@ while True:
 class Task:
     def __init__(self, engine: ProcessEngine, data: bytes) -> None:
         self.engine, self.data = engine, data
-        self.cancelled = self.died = False
+        self.cancelled = self.died = self.tells_all = False
+        self.note = None
         self.error: BaseException | None = None
         self.result: Any = None
         self.worker: Any = None
