@@ -12,6 +12,11 @@
     │   ├── UncommittedChangesError (ValueError)
     │   ├── NotStoredError (ValueError)
     │   ├── StateGoneError (LookupError)
+    │   ├── MomentError (ValueError)
+    │   ├── PastIsReadOnlyError (ValueError)
+    │   ├── NoHistoryError (NotImplementedError)
+    │   ├── TagError (ValueError)
+    │   ├── UndoRefusedError (RuntimeError)
     │   ├── OptionError (ValueError)
     │   ├── ActivityError (RuntimeError)
     │   ├── MissingObjectError (LookupError)
@@ -81,7 +86,27 @@ class NotStoredError(UsageError, ValueError):
 
 
 class StateGoneError(UsageError, LookupError):
-    """A reference names a state that the database does not have: the array was deleted and packed away."""
+    """A reference or a time names a state that the database does not have, or not any more: it was packed away."""
+
+
+class MomentError(UsageError, ValueError):
+    """What was given as a time, a transaction or a tag names no state of a database."""
+
+
+class PastIsReadOnlyError(UsageError, ValueError):
+    """Something was changed in an earlier state of a database."""
+
+
+class NoHistoryError(UsageError, NotImplementedError):
+    """The database keeps its latest state only."""
+
+
+class TagError(UsageError, ValueError):
+    """A tag cannot be made, or there is none of that name."""
+
+
+class UndoRefusedError(UsageError, RuntimeError):
+    """A transaction cannot be undone: later ones changed the same."""
 
 
 class OptionError(UsageError, ValueError):

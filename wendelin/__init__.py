@@ -28,12 +28,16 @@ if TYPE_CHECKING:
     from wendelin.storage.activities.queue import ActivityQueue, Lease
     from wendelin.storage.activities.run import activity_key
     from wendelin.storage.arrays.array import ZBigArray
-    from wendelin.storage.arrays.extents import ExtentChunk, ExtentIndex, Extents
+    from wendelin.storage.arrays.extents import Extents
+    from wendelin.storage.arrays.index import ExtentChunk, ExtentIndex
+    from wendelin.storage.arrays.older import ExtentPatches
     from wendelin.storage.arrays.pages import Chunks, Pages, Parts
     from wendelin.storage.arrays.reference import ArrayRef
     from wendelin.storage.database.connect import connect
     from wendelin.storage.errors import WendelinError
     from wendelin.storage.folder import Folder
+    from wendelin.storage.history.tags import Tag, Tags
+    from wendelin.storage.history.transactions import history, undo
     from wendelin.storage.ubm.entities import Entities, entities
     from wendelin.storage.ubm.entity import Entity
     from wendelin.storage.ubm.events import Document, Event, Ticket
@@ -66,8 +70,9 @@ _HOMES = {
     "connect": "wendelin.storage.database.connect",
     "ZBigArray": "wendelin.storage.arrays.array",
     "Extents": "wendelin.storage.arrays.extents",
-    "ExtentIndex": "wendelin.storage.arrays.extents",
-    "ExtentChunk": "wendelin.storage.arrays.extents",
+    "ExtentIndex": "wendelin.storage.arrays.index",
+    "ExtentChunk": "wendelin.storage.arrays.index",
+    "ExtentPatches": "wendelin.storage.arrays.older",
     "Pages": "wendelin.storage.arrays.pages",
     "Chunks": "wendelin.storage.arrays.pages",
     "Parts": "wendelin.storage.arrays.pages",
@@ -84,6 +89,10 @@ _HOMES = {
     "MergingLog": "wendelin.storage.activities.merging",
     "Message": "wendelin.storage.activities.message",
     "Folder": "wendelin.storage.folder",
+    "Tag": "wendelin.storage.history.tags",
+    "Tags": "wendelin.storage.history.tags",
+    "history": "wendelin.storage.history.transactions",
+    "undo": "wendelin.storage.history.transactions",
     "Entities": "wendelin.storage.ubm.entities",
     "entities": "wendelin.storage.ubm.entities",
     "Entity": "wendelin.storage.ubm.entity",
@@ -148,9 +157,11 @@ __all__ = [
     "activity_key",
     "connect",
     "entities",
+    "history",
     "load_ipython_extension",
     "operation",
     "progress",
+    "undo",
     "unload_ipython_extension",
 ]
 

@@ -27,12 +27,13 @@ from wendelin.storage.arrays.layout import (
 )
 from wendelin.storage.arrays.memory import ArrayMemory
 from wendelin.storage.errors import ForeignConnectionError
+from wendelin.storage.history.historic import Historic
 
 #: Bytes of a block by default: the unit in which concurrent writers conflict.
 BLOCK = 2 << 20
 
 
-class ZBigArray(Active, Persistent, NDArrayOperatorsMixin):
+class ZBigArray(Active, Historic, Persistent, NDArrayOperatorsMixin):
     """A persistent array in a database, taking part in transactions.
 
     Slices are real, writable `numpy.ndarray`s that stand on the stored bytes without a copy; what is written to them
@@ -361,9 +362,7 @@ class ZBigArray(Active, Persistent, NDArrayOperatorsMixin):
 
     def refuse_read_only(self) -> None:
         """Raise when this array cannot be written to."""
-        if self._forked:
-            self._p_jar.arrays.refuse_if_forked()
-        if self._p_jar is not None and not self._memory().writable:
+        if self._forked or (self._p_jar is not None and not self._memory().writable):
             self._explain_read_only()
 
     def _explain_read_only(self) -> None:

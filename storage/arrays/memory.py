@@ -205,8 +205,7 @@ class ArrayMemory:
 
     def _settle(self) -> None:
         """Drop private copies of what was committed, also where another commit has already undone it."""
-        for lo, hi in self.written.kept.settle(self._runs):
-            self._addresses.discard(lo * PAGE, (hi - lo) * PAGE)
+        self._drop(union(self.written.kept.settle(self._runs)))  # what is kept shows again
 
     def _map(self, runs: list[Run], named: dict[int, Any], shown: list[Run], laid: Laid = None) -> None:
         """Lay files over the addresses, noting in `laid` where. `shown` is all that is stored thereabouts."""

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def connect(url: str | None = None, *, read_only: bool = False, transaction_manager: Any = None) -> Connection:
+def connect(
+    url: str | None = None, *, read_only: bool = False, at: Any = None, transaction_manager: Any = None
+) -> Connection:
     """Open the database that `url` names and return a connection to it.
 
     Parameters
@@ -38,6 +40,11 @@ def connect(url: str | None = None, *, read_only: bool = False, transaction_mana
         The storage itself refuses to write: a commit raises `ZODB.POSException.ReadOnlyError`. ``file://`` then
         takes no lock and shows the state of this moment until all its read-only connections are closed; all other
         kinds follow what others commit.
+    at
+        An earlier state, to read: a time (a datetime with a zone, or text as ``"2026-01-01T12:00+00:00"``), a
+        transaction (8 bytes, an int, 16 hex digits, or an item of `wendelin.history(conn)`), or the name of a tag.
+        Nothing is copied; many states can be open at once. A change raises `PastIsReadOnlyError`. Of a tag on an array
+        or a folder, ``conn.root()`` holds these only.
     transaction_manager
         Whose transactions the connection joins; None: the calling thread's, `transaction.manager`. Two connections
         to one database that write in the same transaction exclude each other: give the second one a manager of its
@@ -65,8 +72,15 @@ def connect(url: str | None = None, *, read_only: bool = False, transaction_mana
         The machine refuses disk space, folders or sockets.
     MissingPackageError
         The kind of database needs an optional package.
+    MomentError, StateGoneError, NoHistoryError
+        `at` names no state, one that the database does not have (the message says which it has), or the database
+        keeps no earlier states.
     """
-    return _shared(parse(url), read_only).open(transaction_manager)
+    if at is not None:
+        from wendelin.storage.history.opening import connect_at
+
+        return connect_at(parse(url), at, transaction_manager)
+    return shared(parse(url), read_only=read_only).open(transaction_manager)
 
 
 class SharedDatabase:
@@ -77,6 +91,7 @@ class SharedDatabase:
         self._read_only = read_only
         self._lock = threading.RLock()
         self._db: SharedDB | None = None
+        self._opening = 0
 
     def open(self, transaction_manager: Any, before: bytes | None = None) -> Connection:
         """A connection; with `before`, to the state before that transaction, ValueError when it lies in the future."""
@@ -93,6 +108,26 @@ class SharedDatabase:
         connection.read_only = self._read_only
         return connection
 
+    def open_at(self, at: Any, transaction_manager: Any) -> Connection:
+        """A connection to the state that `at` names; see `connect`."""
+        from wendelin.storage.history.opening import open_at
+
+        with self._lock:
+            db = self._database()
+            self._opening += 1  # looking for a tag opens and closes a connection
+            try:
+                connection = open_at(db, at, transaction_manager)
+            finally:
+                self._opening -= 1
+                self._close_if_idle()
+        connection.url = self._url.url
+        return connection
+
+    @property
+    def storage(self) -> Any:
+        """The storage, None while it is not open."""
+        return None if self._db is None else self._db.storage
+
     def _database(self) -> SharedDB:
         if self._db is None:
             from wendelin.storage.database.opening import open_database
@@ -108,7 +143,7 @@ class SharedDatabase:
 
     def _close_if_idle(self) -> None:
         with self._lock:
-            if self._db is not None and not self._db.connections:
+            if self._db is not None and not self._db.connections and not self._opening:
                 self.close()
 
     def close(self) -> None:
@@ -124,9 +159,19 @@ _registry: dict[tuple[DatabaseURL, bool], SharedDatabase] = {}
 _inherited: list[dict[tuple[DatabaseURL, bool], SharedDatabase]] = []
 
 
-def _shared(url: DatabaseURL, read_only: bool) -> SharedDatabase:
+def shared(url: DatabaseURL, *, read_only: bool, anew: bool = False) -> SharedDatabase:
+    """The database of this process; with `anew`, the one before closes with its last connection."""
     with _registry_lock:
-        return _registry.setdefault((url, read_only), SharedDatabase(url, read_only))
+        if anew or (url, read_only) not in _registry:
+            _registry[url, read_only] = SharedDatabase(url, read_only)
+        return _registry[url, read_only]
+
+
+def opened(url: DatabaseURL) -> SharedDatabase | None:
+    """The database of this process if it is open for writing."""
+    with _registry_lock:
+        found = _registry.get((url, False))
+    return found if found is not None and found.storage is not None else None
 
 
 def with_password(url: DatabaseURL) -> DatabaseURL:
@@ -142,9 +187,9 @@ def _forked() -> None:
 
 
 def _close_all() -> None:
-    for (url, _), shared in list(_registry.items()):
+    for (url, _), each in list(_registry.items()):
         try:
-            shared.close()
+            each.close()
         except Exception:
             log.warning("closing %s", url.url, exc_info=True)
 

@@ -8,20 +8,27 @@ the order right: written pages are stored before objects, and views follow after
 from __future__ import annotations
 
 import pickle
+import time
 from collections.abc import Iterator
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ZODB.Connection
 import ZODB.DB
-from ZODB.Connection import TransactionMetaData
+from ZODB.Connection import RootConvenience, TransactionMetaData
 from ZODB.POSException import ConflictError, ConnectionStateError, POSKeyError
 from ZODB.utils import z64
 
+from wendelin.storage.arrays.forms import blob_folder
 from wendelin.storage.arrays.interrupts import uninterrupted
 from wendelin.storage.arrays.owner import ArrayOwner
 from wendelin.storage.arrays.savepoints import ArraySavepoint
 from wendelin.storage.folder import Folder
+from wendelin.storage.history.refusals import packed_away, refused
+from wendelin.storage.history.snapshots import board, snapshot
+
+if TYPE_CHECKING:
+    from wendelin.storage.history.tags import Tag
 
 
 class Connection(ZODB.Connection.Connection):
@@ -33,17 +40,25 @@ class Connection(ZODB.Connection.Connection):
     #: Whether this connection can store anything. Set by `wendelin.connect`.
     read_only: bool = False
 
+    #: Of an earlier state that a tag on an array or a folder names, the oid of that tag: only its objects show.
+    shown: bytes | None = None
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.arrays = ArrayOwner(self)
         self.saving = False  # within a savepoint
         self._in_commit = False
+        self._slot = 0
         self._begun: Any = None  # what the storage was told to commit, until it is told to finish it or give it up
 
     def open(self, *args: Any, **options: Any) -> None:
         """Called by the database when the connection leaves its pool."""
         self.arrays = ArrayOwner(self)
+        self.shown = None
+        self._board = self.db().board
+        self._slot = self._board.slot()
         super().open(*args, **options)
+        self._note_snapshot()
 
     def close(self, primary: bool = True) -> None:
         """Close, unless array views hold changes that were neither committed nor aborted."""
@@ -56,17 +71,68 @@ class Connection(ZODB.Connection.Connection):
                 )
         self.arrays.release()
         super().close(primary)
+        if not self.arrays.forked:
+            self._board.give_back(self._slot)
+        self._slot = 0
 
     def setstate(self, obj: Any) -> None:
         """Load an object. A forked child shares the parent's socket and must not speak on it."""
         self.arrays.refuse_if_forked()
-        super().setstate(obj)
+        try:
+            super().setstate(obj)
+        except POSKeyError as error:
+            if self.before is None:
+                raise
+            raise packed_away(self, error) from error
+
+    def register(self, obj: Any) -> None:
+        """An object is about to change, which an earlier state refuses."""
+        if self.before is not None:
+            raise refused(self, obj)
+        super().register(obj)
+
+    @property
+    def root(self) -> Any:
+        """What gives the root folder, when it is called."""
+        return super().root if self.shown is None else RootConvenience(self.get(self.shown).content)
+
+    def tag(self, name: str, obj: Any = None, note: str = "") -> Tag:
+        """A name for the state that this transaction's commit leaves, as `connect(url, at=name)` opens it.
+
+        Packing keeps it. With `obj`, an array, a folder or the path of one, only these are kept, as they were
+        committed. Raises `TagError`, and `UncommittedChangesError` for an `obj` that changed in this transaction.
+        """
+        from wendelin.storage.history.tags import tag
+
+        return tag(self, name, obj, note)
+
+    def tags(self) -> list[Tag]:
+        """All tags of the database, by name."""
+        from wendelin.storage.history.tags import tags
+
+        return tags(self)
+
+    def untag(self, name: str) -> None:
+        """Remove a tag in this transaction. Raises `TagError` when there is none of that name."""
+        from wendelin.storage.history.tags import untag
+
+        untag(self, name)
+
+    def show(self, tag: bytes) -> None:
+        """Show what a tag keeps, only; that is kept anyway, so packing needs not be held back."""
+        self.shown = tag
+        self._board.note(self._slot, z64)
+
+    def _note_snapshot(self) -> None:
+        if self._slot and self.shown is None:
+            self._board.note(self._slot, snapshot(self))
 
     def newTransaction(self, transaction: Any, sync: bool = True) -> None:
         """A transaction begins: see what others committed, in living views too."""
         if self.arrays.forked:
             return
         super().newTransaction(transaction, sync)
+        self._note_snapshot()
         if sync:
             self.arrays.began(transaction)
         self.arrays.follow()
@@ -191,7 +257,17 @@ class DB(ZODB.DB):
     def __init__(self, storage: Any, **options: Any) -> None:
         if not isinstance(storage, str) and storage is not None:
             _ensure_root(storage)
+        self.board = board(blob_folder(storage))
         super().__init__(storage, **options)
+
+    def pack(self, t: float | None = None, days: float = 0) -> None:
+        """Free what only states before time `t` (seconds since 1970, default now) need, less `days`.
+
+        Goes no further than to the oldest state that a tag on the database names or that a process still looks at.
+        """
+        from wendelin.storage.history.packing import limit
+
+        super().pack(limit(self, (time.time() if t is None else t) - days * 86400))
 
     def lastTransaction(self) -> bytes:
         """The newest transaction, up to which `open(at=…)` works.

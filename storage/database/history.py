@@ -21,6 +21,12 @@ class TransactionInfo:
     note: str
     size: int | None
 
+    @classmethod
+    def of(cls, tid: bytes, entry: dict[str, Any]) -> TransactionInfo:
+        """From what a storage tells, of a transaction or of one of its objects (then of that one's size)."""
+        time = datetime.fromtimestamp(entry["time"], UTC)
+        return cls(tid, time, _text(entry["user_name"]), _text(entry["description"]), entry.get("size"))
+
     def __repr__(self) -> str:
         by = f" by {self.user}" if self.user.strip() else ""
         size = "" if self.size is None else f", {self.size:,} bytes"
@@ -37,17 +43,7 @@ def last_transactions(conn: Connection, n: int = 10) -> list[TransactionInfo]:
         raise ValueError(f"n is {n}; how many transactions? last_transactions(conn, 10)")
     if n == 0:
         return []
-    return [_info(entry) for entry in conn.db().storage.undoLog(0, n)]
-
-
-def _info(entry: dict[str, Any]) -> TransactionInfo:
-    return TransactionInfo(
-        tid=base64.decodebytes(entry["id"]),
-        time=datetime.fromtimestamp(entry["time"], UTC),
-        user=_text(entry["user_name"]),
-        note=_text(entry["description"]),
-        size=entry.get("size"),
-    )
+    return [TransactionInfo.of(base64.decodebytes(entry["id"]), entry) for entry in conn.db().storage.undoLog(0, n)]
 
 
 def _text(value: bytes | str) -> str:
