@@ -6,7 +6,6 @@ model is made from them when a field is first used; loading an entity costs one 
 
 from __future__ import annotations
 
-import difflib
 import html
 import uuid
 from collections.abc import Iterable
@@ -21,7 +20,7 @@ from pydantic import Field, ValidationError
 from wendelin.storage.activities.active import Active
 from wendelin.storage.activities.user import current_user
 from wendelin.storage.errors import FieldError, NotAllowedError, TransitionError
-from wendelin.storage.ubm.explain import explained
+from wendelin.storage.ubm.explain import READ_ONLY, explained, no_field
 from wendelin.storage.ubm.fields import FieldsModel, Words
 from wendelin.storage.ubm.relation import CLEAR, Carried, Relation
 from wendelin.storage.ubm.trail import CREATED, FILE, NOTE, TRANSITION, Entry, Trail
@@ -159,7 +158,7 @@ class Entity(Active, Persistent):
     def _set_fields(self, values: dict[str, Any]) -> None:
         unknown = next((name for name in values if name not in self.Fields.model_fields), None)
         if unknown is not None:
-            raise FieldError(self._no_field(unknown))
+            raise FieldError(no_field(self, unknown))
         try:
             checked = self.Fields.model_validate({**self._values, **values})
         except ValidationError as error:
@@ -168,19 +167,11 @@ class Entity(Active, Persistent):
         self._v_fields = checked
         self.changed()
 
-    def _no_field(self, name: str) -> str:
-        if name in _READ_ONLY:
-            return f"{self.label(name)} cannot be set: {_READ_ONLY[name]}"
-        names = [*self.Fields.model_fields, *self.relations, *self.carries]
-        near = difflib.get_close_matches(name, names, 1)
-        hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(names)}"
-        return f"{self.label(name)}: {self.type} has no such field; {hint}"
-
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_"):
             member = getattr(type(self), name, None)
-            if name in _READ_ONLY or not hasattr(type(member), "__set__"):
-                raise FieldError(self._no_field(name))
+            if name in READ_ONLY or not hasattr(type(member), "__set__"):
+                raise FieldError(no_field(self, name))
         super().__setattr__(name, value)
 
     if TYPE_CHECKING:
@@ -277,6 +268,10 @@ class Entity(Active, Persistent):
         """What happened: creation, transitions, notes and files, oldest first."""
         return list(self._trail)
 
+    def last_entries(self, count: int) -> list[Entry]:
+        """The newest entries of the trail, oldest first."""
+        return self._trail.last(count)
+
     def note(self, text: str) -> None:
         """Write something down about it."""
         if not text.strip():
@@ -325,7 +320,7 @@ class Entity(Active, Persistent):
         }
 
     def describe(self) -> dict[str, Any]:
-        """All about it: `to_json` with relations, possible transitions, arrays (no data), files and the trail."""
+        """All about it: `to_json`, with relations, transitions, arrays (no data), files and the last of the trail."""
         from wendelin.storage.ubm.show import described
 
         return described(self)
@@ -373,17 +368,6 @@ class Entity(Active, Persistent):
 
 #: The state of entities that were deleted, for those who still hold them.
 DELETED = "deleted"
-
-_READ_ONLY = {
-    "uid": "it is made once",
-    "reference": "it never changes; give it to create()",
-    "state": "take a transition, do('…'); transitions() tells which",
-    "created": "it is made once",
-    "modified": "each change sets it",
-    "creator": "it is made once",
-    "type": "create another one",
-    "trail": "do(), note() and attach() add to it",
-}
 
 
 def _first_line(cls: type) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -19,6 +20,29 @@ _HINTS = {
     "dict": "give a dict",
     "datetime": "give a time with its zone, as '2024-05-01T12:00:00Z'",
 }
+
+
+#: What cannot be assigned, and what to do instead.
+READ_ONLY = {
+    "uid": "it is made once",
+    "reference": "it never changes; give it to create()",
+    "state": "take a transition, do('…'); transitions() tells which",
+    "created": "it is made once",
+    "modified": "each change sets it",
+    "creator": "it is made once",
+    "type": "create another one",
+    "trail": "do(), note() and attach() add to it",
+}
+
+
+def no_field(entity: Entity, name: str) -> str:
+    """The message of a FieldError for a name that is no field."""
+    if name in READ_ONLY:
+        return f"{entity.label(name)} cannot be set: {READ_ONLY[name]}"
+    names = [*entity.Fields.model_fields, *entity.relations, *entity.carries]
+    near = difflib.get_close_matches(name, names, 1)
+    hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(names)}"
+    return f"{entity.label(name)}: {entity.type} has no such field; {hint}"
 
 
 def explained(entity: Entity, error: ValidationError, given: dict[str, Any]) -> str:

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from wendelin.storage.ubm.entity import Entity
 
+#: Entries of the trail that a description has at most: the newest.
+TRAIL_SHOWN = 50
+
 #: Related entities that are shown at most.
 _SHOWN = 20
 
@@ -24,7 +27,7 @@ def described(entity: Entity) -> dict[str, Any]:
         "transitions": [each.to_json() for each in entity.transitions()],
         "arrays": arrays,
         "files": [file.to_json() for file in entity.files.values()],
-        "trail": [entry.to_json() for entry in entity.trail],
+        "trail": [entry.to_json() for entry in entity.last_entries(TRAIL_SHOWN)],
         "pointers": entity.pointers,
     }
 

@@ -90,6 +90,13 @@ class Trail(Persistent):
         for entry in self._raw():
             yield Entry(*entry[1:8])
 
+    def last(self, count: int) -> list[Entry]:
+        """The newest entries, oldest first; reads no more pages than it needs."""
+        found, page = list(self.entries), self.pages
+        while page is not None and len(found) < count:
+            found, page = [*page.entries, *found], page.before
+        return [Entry(*entry[1:8]) for entry in found[-count:]]
+
     def files(self) -> dict[str, Any]:
         """Attached files by name, the last one of each name; an entry without a file took it away."""
         found: dict[str, Any] = {}

@@ -363,6 +363,9 @@ def test_a_long_trail_stays_whole_and_in_order(plant):
             transaction.commit()
     assert [entry.why for entry in plant.trail][1:] == [f"note {number}" for number in range(100)]
     assert len(plant._trail.entries) <= 40
+    for count in (1, 5, 32, 70, 101, 200):
+        assert plant.last_entries(count) == plant.trail[-count:]
+    assert len(plant.describe()["trail"]) == 50
 
 
 # -- arrays
