@@ -137,6 +137,9 @@ def tend(extents: Extents, copier: Copier, *, seal: bool = True) -> None:
         above = _folded(extents, copier)
         known = copier.segments()
         extents.fold(above, known)
+    elif extents.must_set_aside:
+        extents.set_aside()
+        known = copier.segments()
     else:
         known = copier.segments()
     if sealing:
@@ -179,7 +182,7 @@ def _folded(extents: Extents, copier: Copier) -> list[Run]:
     for block in sorted(fragmented):
         runs, named = extents.lookup(block * step, (block + 1) * step)
         out += copier.range(block * step, (block + 1) * step, runs, named)
-    tiny = [run for run in extents.log if isinstance(extents.segments.get(run[2]), Pages | bytes)]
+    tiny = [run for run in extents.log if isinstance(extents.named(run[2], {run[2]: None}), Pages | bytes)]
     apart = union((start, start + length) for start, length, _, _ in tiny if start // step not in fragmented)
     out += copier.each(*extents.lookup_all(apart))
     return paint([], sorted(out))
@@ -244,7 +247,7 @@ def _fold(array: ZBigArray) -> None:
     """Fold the log, however short: the base beneath still names what the log hides."""
     extents, owner = array.extents, array._p_jar.arrays
     extents._p_activate()
-    if extents.entries and extents.base is not None:
+    if (extents.entries or extents.older is not None) and extents.index is not None:
         copier = Copier(owner.drafts, owner.form)
         extents.fold(_folded(extents, copier), copier.segments())
 

@@ -15,7 +15,6 @@ A ZEO server imports this module to resolve conflicts: it needs nothing but `per
 
 from __future__ import annotations
 
-import bisect
 import operator
 import os
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from typing import Any
 from persistent import Persistent
 
 from wendelin.storage.arrays import tail
+from wendelin.storage.arrays.index import ExtentChunk, ExtentIndex
 from wendelin.storage.arrays.log import (
     SEAL,
     WRITE,
@@ -31,27 +31,40 @@ from wendelin.storage.arrays.log import (
     Packer,
     State,
     Summary,
-    packed_chunk,
+    longer_summary,
     packed_summary,
-    unpacked_chunk,
     upgraded,
 )
 from wendelin.storage.arrays.merge import named, over, painted, resolve, summary
+from wendelin.storage.arrays.older import ExtentPatches
+from wendelin.storage.arrays.pages import Pages
 from wendelin.storage.arrays.patches import Layers, Patched
-from wendelin.storage.arrays.runs import HOLE, PAGE, Interval, Run, clip, coalesce, hidden, paint, subtract, union
+from wendelin.storage.arrays.runs import (
+    HOLE,
+    PAGE,
+    Interval,
+    Run,
+    clip,
+    hidden,
+    paint,
+    subtract,
+    touched_blocks,
+    union,
+)
 from wendelin.storage.arrays.tail import Assembled, Piece
 
 #: Entries of the log from which on a commit folds them: the record is rewritten at each commit.
 LOG_ENTRIES = 64
+
+#: Patches, one to an entry, from which on they leave the record for an object of their own; and those that this may
+#: hold before they are folded.
+RECENT, LOG_PATCHES = 16, 256
 
 #: Runs in the log from which on it is folded although it has few entries.
 LOG_RUNS = 1024
 
 #: Pieces, and bytes, of the tail from which on an append seals it.
 TAIL_PIECES, TAIL_BYTES = 64, 64 << 20
-
-#: Runs of one chunk of the base: it is loaded whole.
-CHUNK_RUNS = 256
 
 #: Of an entry its runs.
 _RUNS = operator.itemgetter(3)
@@ -66,48 +79,6 @@ Mark = tuple[bytes | None, int, int, int | None, list[Piece]]
 def new_segment_number() -> int:
     """A number that no other segment of the database has (63 random bits, never 0)."""
     return (int.from_bytes(os.urandom(8), "big") >> 1) or new_segment_number()
-
-
-class ExtentChunk(Persistent):
-    """Runs of one range of pages, with the segments they name. Immutable once stored."""
-
-    def __init__(self, runs: list[Run], segments: Segments) -> None:
-        self.runs = runs
-        self.segments = segments
-
-    def __getstate__(self) -> Any:
-        return packed_chunk(self.runs, self.segments)
-
-    def __setstate__(self, state: State) -> None:
-        super().__setstate__(unpacked_chunk(state))
-
-
-class ExtentIndex(Persistent):
-    """Chunks by their first page; a chunk reaches up to the next one's first page. Immutable once stored."""
-
-    def __init__(self, starts: list[int], chunks: list[ExtentChunk]) -> None:
-        self.starts = starts
-        self.chunks = chunks
-
-    def chunks_within(self, lo: int, hi: int) -> list[ExtentChunk]:
-        """The chunks that may name pages of [lo, hi)."""
-        first = max(bisect.bisect_right(self.starts, lo) - 1, 0)
-        return self.chunks[first : bisect.bisect_left(self.starts, hi)]
-
-    def painted(self, runs: list[Run], segments: Segments) -> ExtentIndex:
-        """A new index with `runs` laid over this one; untouched chunks are shared."""
-        starts: list[int] = []
-        chunks: list[ExtentChunk] = []
-        first = [run[0] for run in runs]
-        for position, (start, chunk) in enumerate(zip(self.starts, self.chunks, strict=True)):
-            lo = 0 if position == 0 else start
-            hi = self.starts[position + 1] if position + 1 < len(self.starts) else 1 << 62
-            near = runs[max(bisect.bisect_right(first, lo) - 1, 0) : bisect.bisect_left(first, hi)]
-            above = clip(near, lo, hi)
-            for part in _chunks_of(chunk, above, segments) if above else [chunk]:
-                starts.append(part.runs[0][0] if above and part.runs else min(lo, start))
-                chunks.append(part)
-        return ExtentIndex(starts, chunks)
 
 
 class Extents(Persistent):
@@ -134,7 +105,7 @@ class Extents(Persistent):
         self.entries: list[Entry] = []
         self.passed: Summary = []
         self.segments: Segments = {}
-        self.base: ExtentIndex | None = None
+        self.base: ExtentIndex | ExtentPatches | None = None
         self.shaped = 0
         self.reshaped = rows is not None
 
@@ -167,24 +138,32 @@ class Extents(Persistent):
         above: list[Run] = []
         beneath: Segments = {}
         for lo, hi in pages:
-            for chunk in () if self.base is None else self.base.chunks_within(lo, hi):
+            for chunk in () if self.index is None else self.index.chunks_within(lo, hi):
                 some = clip(chunk.runs, lo, hi)
                 below += some
                 beneath.update((run[2], chunk.segments[run[2]]) for run in some)
             above += clip(self.log, lo, hi)
-        runs, own = [run for run in paint(below, above) if run[2] != HOLE], self.segments
-        segments = {number: own[number] if number in own else beneath[number] for _, _, number, _ in runs}
+        runs = [run for run in paint(below, above) if run[2] != HOLE]
+        segments = {number: self.named(number, beneath) for _, _, number, _ in runs}
         patched = [run for run in runs if isinstance(segments[run[2]], bytes)]
         if patched:
-            known = {**own, **beneath}
+            known = {**self.segments, **beneath}
             segments.update({run[2]: Patched(run[0], self._layers, below, known) for run in patched})
         return runs, segments
+
+    def named(self, number: int, beneath: Segments) -> Any:
+        """The segment that the log, or what lies `beneath` it, names by a number."""
+        if number in self.segments:
+            return self.segments[number]
+        older = self.older
+        return older.patches[number] if older is not None and number in older.patches else beneath[number]
 
     @property
     def _layers(self) -> Layers:
         found = self.__dict__.get("_v_layers")
         if found is None or found[0] is not self.entries:
-            found = self._v_layers = (self.entries, Layers(self.entries, self.segments))
+            older = None if self.older is None else self.older.layers
+            found = self._v_layers = (self.entries, Layers(self.entries, self.segments, older))
         return found[1]
 
     def layout(self, lo: int, hi: int) -> tuple[list[Run], Segments]:
@@ -219,25 +198,27 @@ class Extents(Persistent):
 
     def mark(self) -> Mark:
         """What `touched_since` compares this state with."""
-        last = self.entries[-1][:2] if self.entries else (self.number, 0)
-        return None if self.base is None else self.base._p_oid, *last, self.sealed, self.tail
+        entries = self.entries or self._all_entries
+        last = entries[-1][:2] if entries else (self.number, 0)
+        return None if self.index is None else self.index._p_oid, *last, self.sealed, self.tail
 
     def touched_since(self, mark: Mark | None) -> list[Interval] | None:
         """Pages that may lie elsewhere than they did at `mark`; None when that is not known."""
         if mark is None:
             return None
         moved: list[Interval] = []
-        if mark[0] != (None if self.base is None else self.base._p_oid):
-            before, base, moved = self.__dict__.get("_v_fold", (None, None, []))
-            if base is not self.base or before != mark[0] or not self.entries or self.entries[0][0] != mark[1] + 1:
+        entries = self.entries if self.entries and self.entries[0][0] <= mark[1] else self._all_entries
+        if mark[0] != (None if self.index is None else self.index._p_oid):
+            before, index, moved = self.__dict__.get("_v_fold", (None, None, []))
+            if index is not self.index or before != mark[0] or not entries or entries[0][0] != mark[1] + 1:
                 return None
             mark = (mark[0], mark[1], 0, *mark[3:])  # this object folded it, and nobody came between
         _, number, token, sealed, pieces = mark
-        known = [entry for entry in self.entries if entry[0] <= number]
-        last = known[-1][:2] if known else (self.entries[0][0] - 1 if self.entries else self.number, 0)
+        known = [entry for entry in entries if entry[0] <= number]
+        last = known[-1][:2] if known else (entries[0][0] - 1 if entries else self.number, 0)
         if last != (number, token):
             return None  # another history: something was undone or folded
-        pages = moved + [(run[0], run[0] + run[1]) for entry in self.entries[len(known) :] for run in entry[3]]
+        pages = moved + [(run[0], run[0] + run[1]) for entry in entries[len(known) :] for run in entry[3]]
         if (self.sealed, self.tail) != (sealed, pieces):
             same = self.sealed == sealed and sealed is not None and self.tail[: len(pieces)] == pieces
             first = sealed + tail.length(pieces) if same and sealed is not None else min(sealed or 0, self.sealed or 0)
@@ -245,11 +226,26 @@ class Extents(Persistent):
         return union(pages)
 
     @property
+    def _all_entries(self) -> list[Entry]:
+        return self.entries if self.older is None else [*self.older.entries, *self.entries]
+
+    @property
+    def older(self) -> ExtentPatches | None:
+        """The part of the log that has left the record."""
+        return self.base if isinstance(self.base, ExtentPatches) else None
+
+    @property
+    def index(self) -> ExtentIndex | None:
+        """What lies beneath the log."""
+        return self.base.base if isinstance(self.base, ExtentPatches) else self.base
+
+    @property
     def log(self) -> list[Run]:
         """What the log says, holes included."""
         found = self.__dict__.get("_v_painted")
         if found is None:
-            found = self._v_painted = painted(self.entries)
+            recent = painted(self.entries)
+            found = self._v_painted = recent if self.older is None else paint(self.older.log, recent)
         return found
 
     # -- writing
@@ -322,18 +318,57 @@ class Extents(Persistent):
     @property
     def must_fold(self) -> bool:
         """Whether the log has become long; never with entries of this very transaction, which others must see."""
-        own = bool(self._p_changed) and self.__dict__.get("_v_own") == self._p_serial
-        many = len(self.entries) >= LOG_ENTRIES or sum(map(len, map(_RUNS, self.entries))) >= LOG_RUNS
-        return many and not own
+        count, older = len(self.entries), self.older
+        many = count >= LOG_ENTRIES or sum(map(len, map(_RUNS, self.entries))) >= LOG_RUNS
+        if older is not None and count >= RECENT:
+            many = many or len(older.entries) + count > LOG_PATCHES
+        return many and not self._has_own
+
+    @property
+    def must_set_aside(self) -> bool:
+        """Whether the patches, which all else lies beneath, make the record longer than it should be."""
+        if len(self.entries) < RECENT or self._has_own:
+            return False
+        lead = self._lead
+        return lead is not None and len(self.entries) - lead >= RECENT and not (lead and self.older)
+
+    @property
+    def _has_own(self) -> bool:
+        return bool(self._p_changed) and self.__dict__.get("_v_own") == self._p_serial
+
+    @property
+    def _lead(self) -> int | None:
+        """How many entries lie before the patches; None when others lie among them, or should be gathered."""
+        kinds = [{type(self.segments.get(run[2])) for run in entry[3]} for entry in self.entries]
+        lead = next((i for i, kind in enumerate(kinds) if bytes in kind), len(kinds))
+        fits = all(kind == {bytes} for kind in kinds[lead:]) and not any(Pages in kind for kind in kinds[:lead])
+        return lead if fits else None
+
+    def set_aside(self) -> None:
+        """Move patches out of the record, and what lies before them into the base. No page moves."""
+        lead, size, log, index = self._lead or 0, self.pages_per_block, self.log, self.index
+        first, patches = self.entries[:lead], self.entries[lead:]
+        if first:
+            index = (index or ExtentIndex([0], [ExtentChunk([], {})])).painted(painted(first), self.segments)
+            self.passed = packed_summary(summary(self.passed, first, size))
+        own = {number: some for number, some in self.segments.items() if isinstance(some, bytes)}
+        self.base = (self.older or ExtentPatches([], {}, index)).followed_by(patches, own)
+        more = [(number, touched_blocks(runs, size), list[Interval]()) for number, _, _, runs in patches]
+        self.passed = longer_summary(self.passed, more)
+        self.entries = []
+        self._name({})
+        self._v_painted = self.older.log if first and self.older else log
 
     def fold(self, above: list[Run] | None = None, segments: Segments | None = None) -> None:
         """Move the log into the base; `above`: runs of new `segments` with the same bytes, laid over it."""
         runs, known = self.log, {**self.segments, **(segments or {})}
         rest = subtract(runs, [(run[0], run[0] + run[1]) for run in above or []])
-        assert not any(isinstance(known.get(run[2]), bytes) for run in rest), "patches stay in the log"
-        base = self.base or ExtentIndex([0], [ExtentChunk([], {})])
-        before = None if self.base is None else self.base._p_oid
-        self.base = base.painted(paint(runs, above or []), known)
+        patches = () if self.older is None else self.older.patches
+        held = (run[2] for run in rest if run[2] in patches or isinstance(known.get(run[2]), bytes))
+        assert not any(held), "patches stay in the log"
+        before = None if self.index is None else self.index._p_oid
+        index = self.index or ExtentIndex([0], [ExtentChunk([], {})])
+        self.base = index.painted(paint(runs, above or []), known)
         self._v_fold = (before, self.base, union((run[0], run[0] + run[1]) for run in above or []))
         self.passed = packed_summary(summary(self.passed, self.entries, self.pages_per_block))
         self.entries = []
@@ -347,22 +382,8 @@ class Extents(Persistent):
         return resolve(old, committed, new)
 
 
-def _chunks_of(chunk: ExtentChunk, above: list[Run], segments: Segments) -> list[ExtentChunk]:
-    """`above` laid over one chunk, cut into chunks of a good size."""
-    runs = coalesce(run for run in paint(chunk.runs, above) if run[2] != HOLE)
-    known = {**chunk.segments, **segments}
-    size = len(runs) if len(runs) <= 2 * CHUNK_RUNS else CHUNK_RUNS
-    parts = [runs[i : i + size] for i in range(0, len(runs), max(size, 1))] or [[]]
-    return [ExtentChunk(part, _of(part, known)) for part in parts]
-
-
-def _of(runs: list[Run], segments: Segments) -> Segments:
-    return {number: segments[number] for number in {run[2] for run in runs} if number != HOLE}
-
-
 __all__ = [
-    "PAGE", "Assembled", "ExtentChunk", "ExtentIndex", "Extents", "Interval", "Run", "new_segment_number", "resolve",
+    "PAGE", "Assembled", "Extents", "Interval", "Run", "new_segment_number", "resolve",
 ]  # fmt: skip
 
-for _class in (ExtentChunk, ExtentIndex, Extents):
-    _class.__module__ = "wendelin"  # the stored name; see wendelin/__init__.py
+Extents.__module__ = "wendelin"  # the stored name; see wendelin/__init__.py

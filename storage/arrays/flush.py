@@ -71,7 +71,7 @@ def _quickly(extents: Extents, memory: ArrayMemory, nbytes: int) -> bool:
     end = extents.sealed if extents.tail and extents.sealed is not None else nbytes
     if not pages or pages[-1][1] > end // PAGE or extents.must_fold or must_seal(extents):
         return False
-    return _patched(extents, memory, pages)
+    return _patched(extents, memory, pages, aside=extents.must_set_aside)
 
 
 def _store_reshaped(
@@ -130,8 +130,8 @@ def _written(
     return [run for lo, hi in pages for run in clip(runs, lo, hi)], tail.joined(pieces), segments
 
 
-def _patched(extents: Extents, memory: ArrayMemory, pages: list[Interval]) -> bool:
-    """Store a few changed bytes of a few pages as patches; False when there is more."""
+def _patched(extents: Extents, memory: ArrayMemory, pages: list[Interval], *, aside: bool = False) -> bool:
+    """Store a few changed bytes of a few pages as patches; False when there is more. `aside`: earlier ones go there."""
     if sum(hi - lo for lo, hi in pages) > PATCHED:
         return False
     contents: dict[Run, bytes] = {}
@@ -144,6 +144,8 @@ def _patched(extents: Extents, memory: ArrayMemory, pages: list[Interval]) -> bo
         contents[page, 1, number, 0], patches[number] = current, patch
     alone = memory.serial is not None and not extents._p_changed
     if contents:
+        if aside:
+            extents.set_aside()
         extents.write(list(contents), patches)
         memory.written.kept.leave_patched(contents)
         if alone:

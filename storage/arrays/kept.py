@@ -17,7 +17,7 @@ from wendelin.storage.arrays.log import Entry
 from wendelin.storage.arrays.runs import PAGE, Interval, Run, clip, gaps, union
 
 #: Pages of one array that are kept at most. A folded log maps them all anew.
-MOST = 128
+MOST = 256
 
 
 class KeptPages:

@@ -6,6 +6,7 @@ ZEO server imports this module to resolve conflicts: it needs nothing but `persi
 
 from __future__ import annotations
 
+import copy
 import itertools
 import operator
 import struct
@@ -54,6 +55,15 @@ class Packer:
         self._log = self._patches = b""
         self._others: list[int] = []  # segments that are no patches
 
+    def copy(self) -> Packer:
+        """Another one that remembers the same."""
+        return copy.copy(self)
+
+    def packed_log(self, entries: list[Entry], segments: dict[int, Any]) -> tuple[tuple[bytes], bytes]:
+        """Entries, and those of the segments that are patches."""
+        self._pack(entries, segments)
+        return (self._log,), self._patches
+
     def packed(self, state: State) -> State:
         """The log, the tail and the numbers of segments as bytes, and the patches in one piece."""
         self._pack(state["entries"], state["segments"])
@@ -76,7 +86,7 @@ class Packer:
             if isinstance(segment, bytes):
                 self._patches += _PATCH.pack(number, len(segment)) + segment
             else:
-                self._others.append(number)
+                self._others = [*self._others, number]
         self._entries, self._segments = entries, segments
 
 
@@ -123,6 +133,11 @@ def _unpacked(state: State) -> State:
             **dict(pieces(_PATCH_BEFORE if before else _PATCH, state.get("patches", b""))),
         },
     }
+
+
+def unpacked_log(entries: tuple[bytes], patches: bytes) -> tuple[list[Entry], dict[int, bytes]]:
+    """What `Packer.packed_log` has packed."""
+    return list(_unpacked_entries(entries[0])), dict(pieces(_PATCH, patches))
 
 
 def _packed_entries(entries: Iterable[Entry]) -> bytes:
@@ -175,12 +190,20 @@ def unpacked_chunk(state: State) -> State:
 
 
 def packed_summary(passed: Summary) -> Summary:
-    """What was folded, as it is stored: compressed bytes. It changes rarely, and is looked at rarely.
+    """What was folded, as it is stored: compressed bytes. It changes rarely, and is looked at rarely."""
+    return (b"", _columns(passed)) if passed and isinstance(passed, list) else passed
 
-    Columns of similar numbers take a third of what rows take.
-    """
-    if not (passed and isinstance(passed, list)):
-        return passed
+
+def longer_summary(passed: Summary, more: list[Passed]) -> Summary:
+    """`passed` and what was done since, where nothing is summed up: only what was added lately is packed anew."""
+    if not isinstance(passed, tuple) or len(passed) < 2:
+        return packed_summary([*unpacked_summary(passed), *more])
+    late = [some for raw in passed[2:] for some in _uncolumned(raw)]
+    return (b"", passed[1], _columns(late + more))
+
+
+def _columns(passed: list[Passed]) -> bytes:
+    """What was folded as compressed columns of similar numbers: they take a third of what rows take."""
     intervals = [interval for _, written, sealed in passed for interval in (*written, *sealed)]
     columns = (
         [len(passed)],
@@ -190,7 +213,7 @@ def packed_summary(passed: Summary) -> Summary:
         [lo for lo, _ in intervals],
         [hi - lo for lo, hi in intervals],
     )
-    return (b"", zlib.compress(_bytes_of(itertools.chain.from_iterable(columns)), 1))
+    return zlib.compress(_bytes_of(itertools.chain.from_iterable(columns)), 1)
 
 
 def unpacked_summary(passed: Summary) -> list[Passed]:
@@ -199,7 +222,11 @@ def unpacked_summary(passed: Summary) -> list[Passed]:
         return passed
     if isinstance(passed, bytes) or len(passed) == 1:
         return _passed(_ints_of(passed if isinstance(passed, bytes) else zlib.decompress(passed[0])))
-    numbers = _ints_of(zlib.decompress(passed[1]))
+    return [some for raw in passed[1:] for some in _uncolumned(raw)]
+
+
+def _uncolumned(raw: bytes) -> list[Passed]:
+    numbers = _ints_of(zlib.decompress(raw))
     count = numbers[0]
     names, written, sealed = (numbers[1 + i * count : 1 + (i + 1) * count] for i in range(3))
     rest = numbers[1 + 3 * count :]

@@ -27,10 +27,13 @@ _NEAR = 2 * _HEAD.size
 
 
 class Layers:
-    """What lies over each other on the pages of a log that have patches. Looked up once, when it is first asked for."""
+    """What lies over each other on the pages of a log that have patches. Looked up once, when it is first asked for.
 
-    def __init__(self, entries: list[Entry], segments: dict[int, Any]) -> None:
-        self._entries, self._segments = entries, segments
+    `older`: those of the part of the log beneath.
+    """
+
+    def __init__(self, entries: list[Entry], segments: dict[int, Any], older: Layers | None = None) -> None:
+        self._entries, self._segments, self._older = entries, segments, older
         self._patches: dict[int, list[bytes]] | None = None
         self._below: dict[int, Run] = {}
 
@@ -38,7 +41,11 @@ class Layers:
         """The run of the log beneath the patches, None when it is the base's; and the patches, the first one first."""
         if self._patches is None:
             self._patches = self._found()
-        return self._below.get(page), self._patches[page]
+        below, patches = self._below.get(page), self._patches.get(page, [])
+        if below is not None or self._older is None:
+            return below, patches
+        below, older = self._older.on(page)
+        return below, [*older, *patches]
 
     def _found(self) -> dict[int, list[bytes]]:
         runs = [run for _, _, _, some in self._entries for run in some]

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from transaction import TransactionManager
 
-from wendelin.storage.arrays import compaction, extents, segments
+from wendelin.storage.arrays import compaction, extents, index, segments
 from wendelin.storage.database.connection import DB, Connection
 from wendelin.storage.database.opening import open_database
 from wendelin.storage.database.urls import parse
@@ -171,7 +171,9 @@ def small_limits() -> Iterator[None]:
     """Reorganise arrays after a few changes instead of after dozens, in this process."""
     limits: list[tuple[Any, str, int]] = [
         (extents, "LOG_ENTRIES", 4),
-        (extents, "CHUNK_RUNS", 8),
+        (extents, "RECENT", 2),
+        (extents, "LOG_PATCHES", 7),
+        (index, "CHUNK_RUNS", 8),
         (extents, "TAIL_PIECES", 4),
         (compaction, "TAIL_PIECES", 4),
         (compaction, "RUNS_PER_BLOCK", 4),

@@ -104,6 +104,7 @@ def test_many_appends_lie_together_by_themselves(url: str) -> None:
 
 def test_a_block_of_many_changes_is_rewritten_by_a_commit(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compaction, "RUNS_PER_BLOCK", 8)
+    monkeypatch.setattr(extents, "LOG_PATCHES", 64)
     connection = wendelin.connect(url)
     connection.root()["a"] = array = ZBigArray((1 << 18,), "i8", blksize=2 << 20)
     array[:] = 1

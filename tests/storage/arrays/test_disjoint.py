@@ -13,7 +13,7 @@ import transaction
 from ZODB.POSException import ConflictError
 
 from wendelin import ZBigArray
-from wendelin.storage.arrays import compaction, extents
+from wendelin.storage.arrays import compaction, extents, index
 from wendelin.storage.arrays.runs import PAGE
 
 BLOCK = 2 * PAGE
@@ -61,7 +61,9 @@ class Writer:
 def test_different_blocks_and_appends_merge(db: Any, root: Any, monkeypatch: Any, seed: int, size: int) -> None:
     for module, name, value in (
         (extents, "LOG_ENTRIES", 5),
-        (extents, "CHUNK_RUNS", 16),
+        (extents, "RECENT", 2),
+        (extents, "LOG_PATCHES", 9),
+        (index, "CHUNK_RUNS", 16),
         (compaction, "LOOKED_AT", 5),
         (compaction, "TAIL_PIECES", 4),
         (compaction, "RUNS_PER_BLOCK", 2),

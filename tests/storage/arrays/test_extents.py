@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wendelin.storage.arrays import extents as module
+from wendelin.storage.arrays import index
 from wendelin.storage.arrays import runs as R
 from wendelin.storage.arrays.extents import Extents
 
@@ -82,8 +83,8 @@ steps = st.lists(st.tuples(st.booleans(), st.integers(0, PAGES - 1), st.integers
 
 @given(steps)
 def test_an_extent_map_remembers_every_page_whatever_is_folded(steps):
-    limits = module.LOG_ENTRIES, module.CHUNK_RUNS
-    module.LOG_ENTRIES, module.CHUNK_RUNS = 4, 3
+    limits = module.LOG_ENTRIES, index.CHUNK_RUNS
+    module.LOG_ENTRIES, index.CHUNK_RUNS = 4, 3
     try:
         extents = Extents(1, PAGES)
         model: list[Page] = [None] * PAGES
@@ -103,7 +104,7 @@ def test_an_extent_map_remembers_every_page_whatever_is_folded(steps):
             assert set(extents.segments) == {run[2] for run in extents.log} - {0}, "what is hidden is not held"
             assert len(extents.entries) <= 4
     finally:
-        module.LOG_ENTRIES, module.CHUNK_RUNS = limits
+        module.LOG_ENTRIES, index.CHUNK_RUNS = limits
 
 
 @given(run_lists(), st.integers(0, PAGES), st.integers(0, PAGES), st.integers(1, 3))

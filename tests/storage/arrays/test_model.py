@@ -26,7 +26,7 @@ from ZODB.POSException import ConflictError
 
 from tests.storage.arrays.conftest import open_folder
 from wendelin import ZBigArray
-from wendelin.storage.arrays import extents
+from wendelin.storage.arrays import extents, index
 
 BLOCK = 4096
 LENGTH = 20 * BLOCK // 8
@@ -223,7 +223,9 @@ def differs(a: np.ndarray, b: np.ndarray) -> bool:
 def test_arrays_behave_like_numpy_under_transactions(monkeypatch, folds_early, detector):
     if folds_early:
         monkeypatch.setattr(extents, "LOG_ENTRIES", 4)
-        monkeypatch.setattr(extents, "CHUNK_RUNS", 4)
+        monkeypatch.setattr(extents, "RECENT", 2)
+        monkeypatch.setattr(extents, "LOG_PATCHES", 7)
+        monkeypatch.setattr(index, "CHUNK_RUNS", 4)
     run_state_machine_as_test(
         Arrays,
         settings=settings(

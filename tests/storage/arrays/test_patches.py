@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from wendelin import ZBigArray
 from wendelin.storage.arrays import kept, patches
-from wendelin.storage.arrays.extents import END, LOG_ENTRIES, PAGE
+from wendelin.storage.arrays.extents import END, LOG_ENTRIES, LOG_PATCHES, PAGE, RECENT
 from wendelin.storage.arrays.pages import Pages
 from wendelin.storage.arrays.patches import Patched
 
@@ -246,14 +246,17 @@ def test_a_hole_a_new_end_and_a_cut_under_patches(root: Any, other: Any) -> None
     assert list(stored(other)) == [0, 0, 0, 1, 0, 0, 0, 0]
 
 
-def test_an_array_of_patches_is_packed_and_folded_without_a_trace(array: ZBigArray, other: Any) -> None:
+@pytest.mark.parametrize("more", [2, RECENT + 2])
+def test_an_array_of_patches_is_packed_and_folded_without_a_trace(array: ZBigArray, other: Any, more: int) -> None:
+    """Patches leave the record when they are some, and become pages when they are many."""
     expected = np.arange(SIZE)
-    for number in range(LOG_ENTRIES + 2):
+    for number in range(LOG_PATCHES + more):
         at = number * 3 * PER_PAGE % SIZE
         array[at] = expected[at] = -number
         transaction.commit()
+        assert len(array.extents.entries) <= RECENT + 1
     assert any(isinstance(some, Patched) for some in array.extents.layout(0, END)[1].values())
-    assert len(array.extents.entries) < LOG_ENTRIES
+    assert (array.extents.older is None) == (more == RECENT + 2)
     array._p_jar.db().pack()
     array._p_jar.cacheMinimize()
     np.testing.assert_array_equal(stored(other), expected)

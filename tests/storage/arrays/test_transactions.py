@@ -14,7 +14,7 @@ from ZODB.POSException import ConflictError, ConnectionStateError
 
 from tests.storage.arrays.conftest import open_folder
 from wendelin import ZBigArray
-from wendelin.storage.arrays import compaction, extents
+from wendelin.storage.arrays import compaction, extents, index
 from wendelin.storage.arrays.extents import PAGE
 from wendelin.storage.errors import ForeignConnectionError, StorageFullError
 
@@ -228,7 +228,9 @@ def test_a_conflict_between_objects_takes_array_writes_back_too(root, array, oth
 @pytest.mark.slow
 def test_many_transactions_on_many_blocks_merge_also_while_the_map_is_reorganised(root, db, monkeypatch):
     monkeypatch.setattr(extents, "LOG_ENTRIES", 8)
-    monkeypatch.setattr(extents, "CHUNK_RUNS", 16)
+    monkeypatch.setattr(extents, "RECENT", 3)
+    monkeypatch.setattr(extents, "LOG_PATCHES", 12)
+    monkeypatch.setattr(index, "CHUNK_RUNS", 16)
     root["a"] = array = ZBigArray((200 * 512,), "i8", blksize=PAGE)
     transaction.commit()
     managers = [transaction.TransactionManager() for _ in range(3)]
@@ -400,6 +402,7 @@ def test_small_changes_write_few_bytes(array, tmp_path):
 
 def test_a_block_of_many_changes_becomes_whole_again(array, monkeypatch):
     monkeypatch.setattr(extents, "LOG_ENTRIES", 4)
+    monkeypatch.setattr(extents, "RECENT", 4)
     monkeypatch.setattr(compaction, "RUNS_PER_BLOCK", 4)
     for k in range(14):
         array[k * 512] = -k
