@@ -1,9 +1,12 @@
-"""Torture of activities: workers, dispatchers and the database server are killed or stopped at random meanwhile.
+"""Torture of activities: workers, dispatchers, schedulers and the database server are killed or stopped at random.
 
 Each activity appends its own number and place to one array, which merges; chains wait for each other by tags, and short
 ones that wait for nobody come by the dozen, so that they share calls and commits. At the end every effect must be there
 exactly once, in order, and nothing may be left: no message, no process.
-`python -m tests.torture.activities FOLDER --kills 50`
+`python -m tests.torture.activities FOLDER --kills 50 --engine mixed`
+
+Nodes are two: each with workers of its own (local), each with the same Dask cluster (dask), or one of either kind
+(mixed). The one that does not dispatch works for the other.
 
 `--sabotage` takes out the conflict on the message's record: then two runs of one message both count, which must show.
 """
@@ -19,16 +22,20 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import transaction
 from ZODB.POSException import ConflictError
 
 import wendelin
+from tests.torture.marks import children
 from wendelin import ZBigArray
 from wendelin.storage.activities.queue import ActivityQueue, queue_of
 from wendelin.storage.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from tests.torture.schedulers import Cluster
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAINS, PATIENCE = 4, 120.0
@@ -53,13 +60,20 @@ def short_effect(log: ZBigArray, number: int) -> None:
 class Torture:
     """One run in a folder."""
 
-    def __init__(self, folder: Path, seed: int, *, sabotage: bool = False) -> None:
+    def __init__(self, folder: Path, seed: int, *, engine: str = "local", sabotage: bool = False) -> None:
         self.url = f"local://{folder}/db"
         self.random = random.Random(seed)
         if sabotage:  # for the server, the nodes and their workers
             os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "tests/torture/sabotage"), str(ROOT)])
         self.nodes: list[subprocess.Popen[bytes]] = []
         self.log = (folder / "nodes.log").open("ab")
+        self.engines = {"local": ["local"], "dask": ["dask"], "mixed": ["local", "dask"]}[engine]
+        self.started = 0
+        self.cluster: Cluster | None = None
+        if engine != "local":
+            from tests.torture.schedulers import Cluster
+
+            self.cluster = Cluster(folder, self.log)
         self.made = 0
         self.places = [0] * CHAINS
         self.kills: dict[str, int] = {}
@@ -88,6 +102,11 @@ class Torture:
     def start_node(self) -> None:
         """One more process that dispatches and works."""
         command = [sys.executable, "-m", "wendelin.kernel.activity.node", "--database", self.url, "--workers", "2"]
+        kind = self.engines[self.started % len(self.engines)]
+        self.started += 1
+        command += ["--name", f"{kind}-{self.started}"]
+        if kind == "dask" and self.cluster is not None:
+            command += ["--scheduler", self.cluster.address]
         self.nodes.append(subprocess.Popen(command, cwd=ROOT, stdout=self.log, stderr=self.log, start_new_session=True))
 
     def create(self) -> None:
@@ -136,10 +155,15 @@ class Torture:
 
     def hurt(self) -> None:
         """Kill or stop somebody."""
-        what = self.random.choice(["worker", "worker", "node", "stop", "server"])
+        ways = ["worker", "worker", "node", "stop", "server", *(["scheduler"] if self.cluster else [])]
+        what = self.random.choice(ways)
         alive = [process for process in self.nodes if process.poll() is None]
         self.nodes = alive
-        if what == "server":
+        if self.cluster is not None:
+            self.cluster.keep()
+        if what == "scheduler" and self.cluster is not None:
+            self.cluster.kill_scheduler()
+        elif what == "server":
             from wendelin.storage.database import ondemand
             from wendelin.storage.database.urls import LocalURL, parse
 
@@ -148,7 +172,8 @@ class Torture:
             if found is not None:
                 os.kill(found.pid, signal.SIGKILL)
         elif what == "worker":
-            workers = [pid for process in alive for pid in _children(process.pid)]
+            workers = [pid for process in alive for pid in children(process.pid)]
+            workers += [] if self.cluster is None else self.cluster.working()
             if workers:
                 _signal(self.random.choice(workers), signal.SIGKILL)
         elif what == "node" and alive:
@@ -157,7 +182,7 @@ class Torture:
         elif what == "stop" and alive:
             self.create()
             leader = self.leader()
-            self.stop_for_a_while([*_children(leader), leader] if leader else [])
+            self.stop_for_a_while([*children(leader), leader] if leader else [])
         self.kills[what] = self.kills.get(what, 0) + 1
 
     def leader(self) -> int:
@@ -187,6 +212,8 @@ class Torture:
         deadline, left = time.monotonic() + PATIENCE, -1
         while time.monotonic() < deadline and left:
             time.sleep(0.1)
+            if self.cluster is not None:
+                self.cluster.keep()
             if not [process for process in self.nodes if process.poll() is None]:
                 self.start_node()
             try:
@@ -214,12 +241,15 @@ class Torture:
 
     def end(self) -> None:
         """Stop everybody; what is left of them is a violation of the caller's."""
-        pids = [pid for process in self.nodes for pid in (process.pid, *_children(process.pid))]
+        pids = [pid for process in self.nodes for pid in (process.pid, *children(process.pid))]
+        pids += [] if self.cluster is None else self.cluster.pids()
         for process in self.nodes:
             process.send_signal(signal.SIGCONT)
             process.terminate()
         for process in self.nodes:
             process.wait(60)
+        if self.cluster is not None:
+            self.cluster.stop()
         self.manager.abort()
         self.connection.close()
         from wendelin.storage.database.status import stop
@@ -230,16 +260,6 @@ class Torture:
         while (zombies := [pid for pid in pids if Path(f"/proc/{pid}").exists()]) and time.monotonic() < deadline:
             time.sleep(0.1)
         assert not zombies, f"processes are left: {zombies}"
-
-
-def _children(pid: int) -> list[int]:
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            found += map(int, task.read_text().split())
-        except OSError:
-            continue
-    return found
 
 
 def _signal(pid: int, number: int) -> None:
@@ -255,10 +275,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--engine", choices=("local", "dask", "mixed"), default="local")
     parser.add_argument("--sabotage", action="store_true")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    found = Torture(options.folder, options.seed, sabotage=options.sabotage).run(options.kills)
+    given = {"engine": options.engine, "sabotage": options.sabotage}
+    found = Torture(options.folder, options.seed, **given).run(options.kills)
     sys.stdout.write(f"{json.dumps(found)}\n")
     sys.exit(bool(found["violations"]))
 

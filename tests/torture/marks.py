@@ -97,3 +97,14 @@ class Owner:
                 self._map[self._at] = before
 
         setattr(owner, name, call)
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process started."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            found += map(int, task.read_text().split())
+        except OSError:
+            continue
+    return found
