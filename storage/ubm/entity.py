@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError
 from wendelin.storage.activities.active import Active
 from wendelin.storage.activities.user import current_user
 from wendelin.storage.errors import FieldError, NotAllowedError, TransitionError
-from wendelin.storage.ubm.explain import READ_ONLY, explained, no_field
+from wendelin.storage.ubm.explain import READ_ONLY, explained, no_field, texts
 from wendelin.storage.ubm.fields import FieldsModel, Words
 from wendelin.storage.ubm.relation import CLEAR, Carried, Relation
 from wendelin.storage.ubm.trail import CREATED, FILE, NOTE, TRANSITION, Entry, Trail
@@ -328,7 +328,6 @@ class Entity(Active, Persistent):
     def catalogue_row(self) -> dict[str, Any]:
         """What the catalogue knows of it."""
         fields = self.fields
-        words = [self._reference, self.type, *(str(value) for value in self._values.values() if value is not None)]
         return {
             "uid": self._uid,
             "type": self.type,
@@ -341,7 +340,7 @@ class Entity(Active, Persistent):
             "modified": self._modified,
             "start": getattr(fields, "start", None),
             "stop": getattr(fields, "stop", None),
-            "words": " ".join(words),
+            "words": " ".join([self._reference, self.type, *texts(self._values.values())])[:WORDS],
         }
 
     @classmethod
@@ -365,6 +364,9 @@ class Entity(Active, Persistent):
 
         return as_html(self)
 
+
+#: Letters of an entity that the catalogue looks at.
+WORDS = 20_000
 
 #: The state of entities that were deleted, for those who still hold them.
 DELETED = "deleted"

@@ -1,11 +1,14 @@
-"""What a field does not take, in words: where, which value, and what to give instead."""
+"""Values in words: what a field does not take, where, and what to give instead; what there is to be found."""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
+
+from wendelin.storage.ubm.quantity import Money, Quantity
 
 if TYPE_CHECKING:
     from wendelin.storage.ubm.entity import Entity
@@ -90,3 +93,15 @@ def short(value: Any) -> str:
     """A repr that fits into a message."""
     text = repr(value)
     return text if len(text) <= 80 else text[:79] + "…"
+
+
+def texts(values: Iterable[Any]) -> Iterator[str]:
+    """What is written in values: texts, quantities and money, also within lists and objects; no numbers and times."""
+    for value in values:
+        if isinstance(value, (str, Quantity, Money)):
+            yield str(value)
+        elif isinstance(value, (tuple, list)):
+            yield from texts(value)
+        elif isinstance(value, dict):
+            yield from texts(value.keys())
+            yield from texts(value.values())

@@ -78,9 +78,15 @@ class DataOperation(Resource):
         self.changed()
 
     def callable(self) -> Callable[..., Any]:
-        """The function. A registered one of that name comes first when none is kept."""
+        """The function that is kept, else the registered one of that name. `TransitionError` when there is none."""
         code: bytes | None = self.__dict__.get("_code")
-        found = registered(self.function) if code is None else unpacked(code, self._p_jar)
+        try:
+            found = registered(self.function) if code is None else unpacked(code, self._p_jar)
+        except Exception as error:  # another version of Python, or a module that is gone
+            raise TransitionError(
+                f"{self.label('function')} = {self.function!r}: its code cannot be loaded here: {error}; "
+                "define it again with @wendelin.operation, then call keep()"
+            ) from error
         if found is None:
             raise TransitionError(f"{self.label('function')} = {self.function!r} is not kept: do('validate') first")
         return found
