@@ -342,6 +342,13 @@ def test_every_effect_happens_once_whoever_is_killed(tmp_path: Path) -> None:
     assert len(found["kills"]) >= 3
 
 
+def test_schedulers_of_dask_are_killed_too(tmp_path: Path) -> None:
+    """One node with workers of its own and one with a cluster, which share the work."""
+    found = torture(tmp_path, "--kills", "12", "--seed", "5", "--engine", "mixed")
+    assert found["violations"] == []
+    assert found["kills"]["scheduler"] >= 2
+
+
 def test_the_torture_notices_when_runs_do_not_conflict(tmp_path: Path) -> None:
     """Whether two runs of a message overlap is luck: as many turns as it takes, and few."""
     turns = (torture(tmp_path / str(seed), "--kills", "20", "--seed", str(seed), "--sabotage") for seed in (2, 4, 6))
@@ -350,6 +357,9 @@ def test_the_torture_notices_when_runs_do_not_conflict(tmp_path: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize("seed", range(3))
-def test_every_effect_happens_once_in_a_thousand_kills(tmp_path: Path, seed: int) -> None:
-    assert torture(tmp_path, "--kills", "1000", "--seed", str(seed))["violations"] == []
+@pytest.mark.parametrize(("seed", "engine"), enumerate(["local", "dask", "mixed"]))
+def test_every_effect_happens_once_in_a_thousand_kills(tmp_path: Path, seed: int, engine: str) -> None:
+    """Tens of thousands of activities each."""
+    found = torture(tmp_path, "--kills", "1000", "--seed", str(seed), "--engine", engine)
+    assert found["violations"] == []
+    assert found["activities"] > 10_000
