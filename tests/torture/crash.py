@@ -75,13 +75,13 @@ def torture(folder: Path, rounds: int, seed: int, sabotage: str = "") -> Log:
     chooser = random.Random(seed)
     state = folder / "state"
     state.mkdir(parents=True)
-    _create(state)
+    _in_a_child(_create, state)  # so that nothing of it ends while the folder is looked at
     log, acknowledged = Log(), 0
     for number in range(rounds):
         power_fails = bool(number % 2) or bool(sabotage)
         outcome = _one_round(folder, chooser.randrange(1, 150), acknowledged, power_fails, sabotage)
         log.rounds.append(outcome)
-        answer = outcome.violation or _in_a_child(state)
+        answer = outcome.violation or _in_a_child(_check, state)
         if answer not in (str(outcome.acknowledged), str(outcome.acknowledged + 1)):
             outcome.violation = f"acknowledged was {outcome.acknowledged}, the database holds {answer}"
             break
@@ -194,7 +194,7 @@ def _open(state: Path) -> DB:
     return DB(DurableFileStorage(str(state / "Data.fs"), blob_dir=str(state / "blobs")))
 
 
-def _create(state: Path) -> None:
+def _create(state: Path) -> int:
     manager = transaction.TransactionManager()
     db = _open(state)
     root = db.open(manager).root()
@@ -203,15 +203,16 @@ def _create(state: Path) -> None:
     root["number"] = 0
     manager.commit()
     db.close()
+    return 0
 
 
-def _in_a_child(state: Path) -> str:
-    """What `_check` finds, as text; a damaged mapping may kill the process that looks."""
+def _in_a_child(work: Callable[[Path], int], state: Path) -> str:
+    """What `work` finds, as text; a damaged mapping may kill the process that looks."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            answer = str(_check(state))
+            answer = str(work(state))
         except BaseException as error:  # noqa: BLE001 (the parent reads it)
             answer = f"{type(error).__name__}: {error}"
         os.write(writer, answer.encode())

@@ -357,7 +357,7 @@ def test_the_torture_notices_when_runs_do_not_conflict(tmp_path: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize(("seed", "engine"), enumerate(["local", "dask", "mixed"]))
+@pytest.mark.parametrize(("seed", "engine"), list(enumerate(["local", "dask", "mixed"])))
 def test_every_effect_happens_once_in_a_thousand_kills(tmp_path: Path, seed: int, engine: str) -> None:
     """Tens of thousands of activities each."""
     found = torture(tmp_path, "--kills", "1000", "--seed", str(seed), "--engine", engine)
