@@ -43,13 +43,13 @@ def state(db: DB, at: Any) -> State:
     named = moment(at)
     if isinstance(named, str):
         return _tagged(db, named)
-    latest = db.lastTransaction()
+    newest = db.lastTransaction()
     if isinstance(named, datetime):
         tid = last_tid(named)
-        if tid > latest and named > datetime.now(UTC):
+        if tid > newest and named > datetime.now(UTC):
             raise _missing(db, f"{named.isoformat()} lies in the future")
-        return State(min(tid, latest))
-    if named > latest:
+        return State(min(tid, newest))
+    if named > newest:
         raise _missing(db, f"there is no transaction {named.hex()} yet")
     return State(named)
 
@@ -80,6 +80,17 @@ def reading(db: DB) -> Iterator[Connection]:
     finally:
         connection.transaction_manager.abort()
         connection.close()
+
+
+@contextmanager
+def latest(db: DB) -> Iterator[Any]:
+    """A storage of its own for a moment, which sees all that was committed: an SQL database's may look at the past."""
+    storage = db._mvcc_storage.new_instance()
+    try:
+        storage.poll_invalidations()
+        yield storage
+    finally:
+        storage.release()
 
 
 def refuse_gone(db: DB, tid: bytes, *, has_root: bool) -> None:
@@ -134,8 +145,8 @@ def oldest(storage: Any) -> bytes | None:
 
 
 def _missing(db: DB, why: str) -> StateGoneError:
-    first, latest = oldest(db.storage), db.lastTransaction()
-    if first is None or latest == z64:
+    first, newest = oldest(db.storage), db.lastTransaction()
+    if first is None or newest == z64:
         return StateGoneError(f"{why}; nothing was committed to this database yet")
-    times = f"the states from {told(first)} to now" if first < latest else f"only the latest state, of {told(latest)}"
+    times = f"the states from {told(first)} to now" if first < newest else f"only the latest state, of {told(newest)}"
     return StateGoneError(f"{why}: this database has {times}; wendelin.history(conn) lists its transactions")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import transaction
@@ -12,7 +13,7 @@ from wendelin.storage.arrays.array import ZBigArray
 from wendelin.storage.database.history import TransactionInfo, last_transactions
 from wendelin.storage.errors import MomentError, NoHistoryError, StateGoneError, UndoRefusedError
 from wendelin.storage.history.moments import moment, told
-from wendelin.storage.history.states import transactions_from
+from wendelin.storage.history.states import latest, transactions_from
 from wendelin.storage.history.tables import Listed, moment_text, one_line, size_text
 
 if TYPE_CHECKING:
@@ -115,15 +116,13 @@ def _changed(conn: Connection, tid: bytes) -> set[bytes] | None:
 def _later(conn: Connection, tid: bytes, oids: set[bytes]) -> dict[bytes, tuple[TransactionInfo, list[bytes]]]:
     """The transactions after `tid` that changed one of `oids` again, with what they changed of these."""
     out: dict[bytes, tuple[TransactionInfo, list[bytes]]] = {}
-    for oid in oids:
-        try:
-            entries = conn.db().storage.history(oid, size=50)
-        except KeyError:
-            continue
-        for entry in entries:
-            number = bytes(entry["tid"])
-            if number > tid:
-                out.setdefault(number, (TransactionInfo.of(number, entry), []))[1].append(oid)
+    with latest(conn.db()) as storage:
+        for oid in oids:
+            with contextlib.suppress(KeyError):
+                for entry in storage.history(oid, size=50):
+                    number = bytes(entry["tid"])
+                    if number > tid:
+                        out.setdefault(number, (TransactionInfo.of(number, entry), []))[1].append(oid)
     return out
 
 

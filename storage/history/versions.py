@@ -12,8 +12,8 @@ from ZODB._compat import Unpickler
 from ZODB.POSException import POSKeyError
 
 from wendelin.storage.arrays import tail
-from wendelin.storage.arrays.log import WRITE, pieces, upgraded
-from wendelin.storage.arrays.runs import HIDDEN, PAGE
+from wendelin.storage.arrays.log import SEAL, WRITE, pieces, upgraded
+from wendelin.storage.arrays.runs import HIDDEN, HOLE, PAGE
 from wendelin.storage.database.history import TransactionInfo
 from wendelin.storage.errors import NotStoredError
 from wendelin.storage.history.snapshots import snapshot
@@ -149,7 +149,16 @@ def _changed(state: State | None, earlier: State | None, *, is_first: bool) -> i
     total = sum(
         _stored(entry[3], state["segments"]) for entry in state["entries"] if entry[0] > number and entry[2] == WRITE
     )
-    return total + max(_end(state) - (0 if earlier is None else _end(earlier)), 0)
+    return total + _appended(state, earlier)
+
+
+def _appended(state: State, earlier: State | None) -> int:
+    """Bytes that came behind the end, but for those whose runs count already: of a new array, or of another shape."""
+    before = earlier or {"number": 0, "sealed": 0, "tail": []}
+    seals = any(entry[0] > before["number"] and entry[2] == SEAL for entry in state["entries"])
+    if seals or state["sealed"] == before["sealed"]:
+        return max(_end(state) - _end(before), 0)
+    return 0 if earlier else tail.length([piece for piece in state["tail"] if piece[0] != HOLE])
 
 
 def _was_taken_back(state: State, earlier: State) -> bool:

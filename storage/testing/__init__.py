@@ -9,9 +9,10 @@ from wendelin.storage.testing.base import Opener, open_url, small_limits
 from wendelin.storage.testing.contents import Contents
 from wendelin.storage.testing.history import History
 from wendelin.storage.testing.sharing import Sharing
+from wendelin.storage.testing.times import Times
 
 
-class StorageContract(Contents, Sharing, History):
+class StorageContract(Contents, Sharing, History, Times):
     """What `wendelin.ZBigArray` needs of a storage, and what it promises on it.
 
     Subclass it in a test module; pytest collects the tests, and so does unittest when the subclass is a
