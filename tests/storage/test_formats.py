@@ -53,7 +53,7 @@ def test_a_database_of_issue_2_is_read_and_written(folder: Path) -> None:
     connection.close()
 
 
-@pytest.mark.parametrize("name", ["0003", "0003.fs", "0003.patches.fs"])
+@pytest.mark.parametrize("name", ["0003", "0003.fs", "0003.patches.fs", "0003.aside.fs"])
 def test_a_database_of_issue_3_is_read_and_written(tmp_path: Path, wendelin_home: Path, name: str) -> None:
     """With a log and a tail that are not folded, tiny changes as pages and as patches and, without blobs, chunks."""
     if name == "0003":

@@ -13,6 +13,7 @@ import random
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def torture(folder: Path, rounds: int, seed: int, sabotage: str = "") -> Log:
     chooser = random.Random(seed)
     state = folder / "state"
     state.mkdir(parents=True)
-    _in_a_child(_create, state)  # so that nothing of it ends while the folder is looked at
+    assert _in_a_child(_create, state) == "0"  # so that nothing of it ends while the folder is looked at
     log, acknowledged = Log(), 0
     for number in range(rounds):
         power_fails = bool(number % 2) or bool(sabotage)

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from ZODB.POSException import ConflictError
 
 from wendelin.storage.arrays.extents import Extents, resolve
-from wendelin.storage.arrays.log import MOVE, SEAL, WRITE, Passed, packed, upgraded
+from wendelin.storage.arrays.log import (
+    MOVE,
+    SEAL,
+    WRITE,
+    Passed,
+    longer_summary,
+    packed,
+    packed_summary,
+    unpacked_summary,
+    upgraded,
+)
 from wendelin.storage.arrays.merge import EXACT_INTERVALS, MOST_INTERVALS, summary
 from wendelin.storage.arrays.runs import PAGE, Run, paint
 from wendelin.storage.arrays.tail import Assembled
@@ -270,6 +280,42 @@ def test_what_was_folded_long_ago_still_conflicts():
     for block in (1, 2 * last - 1, 2 * last + 1):
         merged = upgraded(resolve(old, theirs, state([(1, 5, WRITE, [(4 * block, 1, 900, 0)])])))
         assert merged["number"] == last + 1
+
+
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(1, 9), st.lists(st.tuples(st.integers(0, 90), st.integers(1, 3)), max_size=3))),
+        max_size=6,
+    )
+)
+def test_a_summary_that_grows_is_stored_and_read_as_it_is(additions):
+    said: list[Passed] = []
+    stored: Any = []
+    number = 0
+    for addition in additions:
+        more: list[Passed] = []
+        for step, blocks in addition:
+            number += step
+            more.append((number, [(lo, lo + length) for lo, length in blocks], [(number, number + 1)]))
+        stored, said = longer_summary(stored, more), said + more
+        assert unpacked_summary(stored) == said
+        assert unpacked_summary(packed_summary(said)) == said
+
+
+def test_who_set_patches_aside_merges_with_who_did_not():
+    entries = [(n, n, WRITE, [(8 * n, 1, n, 0)]) for n in range(1, 4)]
+    patches = dict.fromkeys(range(1, 6), b"patch")
+    old = state(entries, segments={n: patches[n] for n in range(1, 4)})
+    aside = longer_summary([], [(n, [(2 * n, 2 * n + 1)], []) for n in range(1, 4)])
+    ours = state([(4, 4, WRITE, [(80, 1, 4, 0)])], segments={4: patches[4]}, base=Reference("aside"), passed=aside)
+    theirs = state([*entries, (4, 5, WRITE, [(90, 1, 5, 0)])], segments={n: patches[n] for n in (1, 2, 3, 5)})
+    for committed, new in ((ours, theirs), (theirs, ours)):
+        merged = upgraded(resolve(old, committed, new))
+        assert merged["base"].oid == "aside"
+        assert {entry[1] for entry in merged["entries"]} == {4, 5}
+        assert merged["segments"] == {4: b"patch", 5: b"patch"}
+        with pytest.raises(ConflictError, match="same block"):
+            resolve(state([], number=2), merged, state([(3, 9, WRITE, [(25, 1, 9, 0)])], number=3))
 
 
 def test_writers_of_two_blocks_merge_whenever_they_began_and_however_often_the_log_was_folded():

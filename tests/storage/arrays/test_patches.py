@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wendelin import ZBigArray
-from wendelin.storage.arrays import kept, patches
-from wendelin.storage.arrays.extents import END, LOG_ENTRIES, LOG_PATCHES, PAGE, RECENT
+from wendelin.storage.arrays import extents, kept, patches
+from wendelin.storage.arrays.extents import END, LOG_ENTRIES, LOG_PATCHES, PAGE, RECENT, Extents
 from wendelin.storage.arrays.pages import Pages
 from wendelin.storage.arrays.patches import Patched
 
@@ -261,3 +261,96 @@ def test_an_array_of_patches_is_packed_and_folded_without_a_trace(array: ZBigArr
     array._p_jar.cacheMinimize()
     np.testing.assert_array_equal(stored(other), expected)
     np.testing.assert_array_equal(array[:], expected)
+
+
+def test_own_patches_are_not_looked_up_again(array: ZBigArray, other: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a commit stored shows already; only what others stored is looked for in the extent map."""
+    gc.collect()
+    expected = np.arange(SIZE)
+    looked: list[int] = []
+    monkeypatch.setattr(Extents, "layout_all", counting(Extents.layout_all, looked))
+    for number in range(3 * RECENT):
+        array[number * PER_PAGE] = expected[number * PER_PAGE] = -1
+        transaction.commit()
+    assert len(looked) <= 1, "nothing but what lies before the patches was set aside once"
+    theirs = other.root()["a"]
+    other.transaction_manager.begin()
+    theirs[5 * PER_PAGE + 1] = expected[5 * PER_PAGE + 1] = -2
+    other.transaction_manager.commit()
+    array[40 * PER_PAGE + 1] = expected[40 * PER_PAGE + 1] = -3
+    transaction.commit()
+    assert looked
+    np.testing.assert_array_equal(array[:], expected)
+    np.testing.assert_array_equal(stored(other), expected)
+
+
+def counting(function: Any, calls: list[int]) -> Any:
+    """A function that notes that it was called."""
+
+    def called(*arguments: Any) -> Any:
+        calls.append(1)
+        return function(*arguments)
+
+    return called
+
+
+def test_a_commit_that_was_merged_or_taken_back_is_not_taken_for_what_shows(array: ZBigArray, other: Any) -> None:
+    expected = np.arange(SIZE)
+    theirs = other.root()["a"]
+    for number in range(2 * RECENT):
+        mine, far = number % 3, BLOCK // 8 * 3 + number
+        other.transaction_manager.begin()
+        array[mine] = expected[mine] = 1000 + number
+        theirs[far] = expected[far] = 2000 + number
+        other.transaction_manager.commit()
+        transaction.commit()  # merged
+        if number % 4 == 1:
+            array[mine] = -1
+            transaction.abort()
+        assert [array[mine], array[far]] == [1000 + number, 2000 + number]
+    array[9] = 7
+    transaction.commit()
+    array._p_jar.db().undo(array._p_jar.db().undoLog(0, 1)[0]["id"])
+    transaction.commit()
+    np.testing.assert_array_equal(array[:], expected)
+    array[10] = expected[10] = 8
+    transaction.commit()
+    np.testing.assert_array_equal(array[:], expected)
+    np.testing.assert_array_equal(stored(other), expected)
+
+
+@pytest.mark.parametrize("page", ["the same", "others"])
+def test_what_was_stored_long_ago_is_not_held_in_memory(
+    array: ZBigArray, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    monkeypatch.setattr(extents, "RECENT", 4)
+    monkeypatch.setattr(extents, "LOG_PATCHES", 12)
+    memory = array._p_jar.arrays.memory(array)
+    for number in range(100):
+        array[3 if page == "the same" else (number * 7 % 200) * PER_PAGE] = number
+        transaction.commit()
+    assert array[3 if page == "the same" else 99 * 7 % 200 * PER_PAGE] == 99
+    assert len(memory.sources) < 40
+
+
+def test_an_element_that_a_traceback_keeps_keeps_its_addresses(root: Any) -> None:
+    root["a"] = array = ZBigArray((4,), "i8")
+    transaction.commit()
+    with pytest.raises(ValueError, match="broadcast") as caught:
+        array[1:3] = [1, 2, 3]
+    kept = next(entry.frame.f_locals["view"] for entry in caught.traceback if "view" in entry.frame.f_locals)
+    transaction.abort()
+    array.resize((1 << 30,))  # moves: nothing that counts as a view lives
+    assert list(kept) == [0, 0]
+    assert len(array) == 1 << 30
+
+
+def test_one_value_costs_one_record_of_a_kilobyte_or_two_however_many_were_written(array: ZBigArray) -> None:
+    storage = array._p_jar.db().storage
+    sizes = []
+    for number in range(200):
+        array[number * 631 % SIZE] = -1
+        transaction.commit()
+        records = [record for last in storage.iterator(storage.lastTransaction()) for record in last]
+        sizes.append(sum(len(record.data) for record in records if record.oid == array.extents._p_oid))
+    assert max(sizes) < 2600
