@@ -74,7 +74,7 @@ def make_project() -> None:
 
 
 def make_peers() -> None:
-    """The other stores that `bootstrap.py bench storage` measures beside ours, from bench.lock, added to `.venv`."""
+    """Other stores and queues that `bootstrap.py bench` measures beside ours, from bench.lock, added to `.venv`."""
     stamp = VENV / ".wendelin-peers"
     value = digest(ROOT / "bench.lock", ROOT / "requirements.lock")  # a sync to the latter takes them out again
     if is_fresh(stamp, value):
