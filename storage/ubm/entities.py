@@ -69,7 +69,7 @@ class Entities(Active, Persistent):
 
     # -- making
 
-    def create(self, type: str, reference: str | None = None, **values: Any) -> Entity:  # noqa: A002 (the user's word)
+    def create(self, /, type: str, reference: str | None = None, **values: Any) -> Entity:  # noqa: A002 (the user's word)
         """A new entity of that type, with fields, relations and arrays; in the type's first state.
 
         Raises `NoEntityError` for an unknown type, `FieldError` for a value that does not fit or a reference that is
@@ -95,7 +95,7 @@ class Entities(Active, Persistent):
                 return name
 
     def _free(self, reference: str) -> str:
-        if not _REFERENCE.match(str(reference)) or _UID.match(reference):
+        if not _REFERENCE.match(str(reference)) or _UID.match(reference) or not reference.isprintable():
             raise FieldError(f"reference = {reference!r}: give letters and digits, 100 at most, as 'PLANT-4'")
         if self.get(reference) is not None:
             raise FieldError(f"reference = {reference!r}: {self.get(reference)!r} has it; give another one, or none")

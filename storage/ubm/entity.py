@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError
 from wendelin.storage.activities.active import Active
 from wendelin.storage.activities.user import current_user
 from wendelin.storage.errors import FieldError, NotAllowedError, TransitionError
-from wendelin.storage.ubm.explain import READ_ONLY, explained, no_field, texts
+from wendelin.storage.ubm.explain import READ_ONLY, explained, no_field, texts, written
 from wendelin.storage.ubm.fields import FieldsModel, Words
 from wendelin.storage.ubm.relation import CLEAR, Carried, Relation
 from wendelin.storage.ubm.trail import CREATED, FILE, NOTE, TRANSITION, Entry, Trail
@@ -143,7 +143,7 @@ class Entity(Active, Persistent):
             self._v_fields = found
         return found
 
-    def set(self, **values: Any) -> None:
+    def set(self, /, **values: Any) -> None:
         """Set several fields and relations; all or none. FieldError names the first that does not fit."""
         checked = {
             name: getattr(type(self), name).checked(self, values.pop(name))
@@ -244,6 +244,7 @@ class Entity(Active, Persistent):
                 f"{self.label(transition)} needs one of the roles {', '.join(sorted(found.roles))}; "
                 f"you have {', '.join(sorted(roles)) or 'none'}: ask somebody who has one"
             )
+        why = written(self, "why", why, needed=False)
         missing = [name for name in self.needs.get(transition, ()) if not self.is_filled(name)]
         if missing:
             raise TransitionError(f"{self.label(transition)} needs {' and '.join(missing)}: set {missing[0]} first")
@@ -274,20 +275,21 @@ class Entity(Active, Persistent):
 
     def note(self, text: str) -> None:
         """Write something down about it."""
-        if not text.strip():
-            raise FieldError(f"{self.label('note')}: write something, as note('inverter replaced')")
-        self._trail.add(NOTE, text)
+        self._trail.add(NOTE, written(self, "note", text))
 
     def attach(self, name: str, data: bytes, why: str = "", media_type: str = "") -> None:
         """Attach a file; one of the same name takes its place, the trail keeps both."""
         from wendelin.storage.ubm.files import File
 
+        if not name.isprintable() or not name.strip() or "/" in name or len(name) > FILE_NAME:
+            raise FieldError(f"{self.label('attach')}({name[:80]!r}): give a name without slashes, as 'manual.pdf'")
+        why = written(self, "why", why, needed=False)
         self._trail.add(FILE, why, name=name, file=File(name, data, media_type))
 
     def detach(self, name: str, why: str = "") -> None:
         """Take a file away; KeyError when there is none of that name."""
         self._trail.files()[name]
-        self._trail.add(FILE, why or "removed", name=name)
+        self._trail.add(FILE, written(self, "why", why, needed=False) or "removed", name=name)
 
     @property
     def files(self) -> dict[str, File]:
@@ -367,6 +369,9 @@ class Entity(Active, Persistent):
 
 #: Letters of an entity that the catalogue looks at.
 WORDS = 20_000
+
+#: Letters of a file's name at most.
+FILE_NAME = 255
 
 #: The state of entities that were deleted, for those who still hold them.
 DELETED = "deleted"

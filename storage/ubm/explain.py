@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from wendelin.storage.errors import FieldError
 from wendelin.storage.ubm.quantity import Money, Quantity
 
 if TYPE_CHECKING:
     from wendelin.storage.ubm.entity import Entity
+
+#: Letters that a note or a reason has at most.
+WRITTEN = 10_000
 
 #: What to give, by the beginning of pydantic's kind of error.
 _HINTS = {
@@ -105,3 +109,20 @@ def texts(values: Iterable[Any]) -> Iterator[str]:
         elif isinstance(value, dict):
             yield from texts(value.keys())
             yield from texts(value.values())
+
+
+def written(entity: Entity, name: str, text: str, *, needed: bool = True) -> str:
+    """A text that a person wrote, for the trail; FieldError when it is none, or too long."""
+    if needed and not text.strip():
+        raise FieldError(f"{entity.label(name)}: write something, as 'inverter replaced'")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise FieldError(
+            f"{entity.label(name)} = {short(text)}: it is no text: {error.reason}; write letters"
+        ) from None
+    if len(text) > WRITTEN:
+        raise FieldError(
+            f"{entity.label(name)}: {len(text)} letters are too many: give {WRITTEN} at most, or attach a file"
+        )
+    return text

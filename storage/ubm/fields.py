@@ -58,7 +58,7 @@ class Unit:
                 raise ValueError(f"{found.unit!r} is no unit of {self.what}")
             if not abs(found.value) < float("inf"):
                 raise ValueError(f"{found.value} is not finite")
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise refused(f"{error}; give a number of {self.unit}, or one with its unit, as {self.example!r}") from None
         return found
 
@@ -155,7 +155,10 @@ def _time_given(value: Any) -> Any:
 def _in_utc(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise refused(f"{value.isoformat()} has no time zone; {_TIME_HINT}")
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise refused(f"{value.isoformat()} is no time of the years 1 to 9999 in UTC; {_TIME_HINT}") from None
 
 
 Time = Annotated[datetime, BeforeValidator(_time_given), AfterValidator(_in_utc)]

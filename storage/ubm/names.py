@@ -139,7 +139,7 @@ def _added(old: State, new: State) -> bool:
 
 def _digits(name: str) -> bytes:
     """The way of a name through the trie: 64 digits of four bits."""
-    digest = hashlib.blake2b(name.encode(), digest_size=32).digest()
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=32).digest()
     return bytes(digit for byte in digest for digit in divmod(byte, _DIGITS))
 
 

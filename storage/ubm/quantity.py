@@ -114,7 +114,7 @@ class Money:
             exact = Decimal(amount)
         except InvalidOperation:
             raise ValueError(f"{amount!r} is no amount") from None
-        if not exact.is_finite() or len(exact.as_tuple().digits) > 28:
+        if not exact.is_finite() or len(exact.as_tuple().digits) > 28 or abs(exact.adjusted()) > 28:
             raise ValueError(f"{amount!r} is no amount of money")
         if currency not in CURRENCIES:
             raise ValueError(f"{currency!r} is no currency of ISO 4217")

@@ -178,9 +178,7 @@ def test_a_search_sees_what_its_own_transaction_changed(ubm, plant):
 
 
 def test_what_can_be_found_by_its_words(ubm):
-    event = ubm.create(
-        "event", reference="E-1", title="Dirt", keywords=["dust", "rain"], data={"cause": ["Sahara", 5]}
-    )
+    event = ubm.create("event", reference="E-1", title="Dirt", keywords=["dust", "rain"], data={"cause": ["Sahara", 5]})
     event.set(start="2026-01-01T00:00:00Z", data={**event.data, "by": {"chance": "wind"}})
     words = event.catalogue_row()["words"].split()
     assert {"E-1", "event", "Dirt", "dust", "rain", "cause", "Sahara", "by", "chance", "wind"} == {*words}
