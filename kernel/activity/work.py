@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextvars import ContextVar
 from typing import Any
 
 from wendelin.kernel.activity import wire
@@ -15,7 +16,7 @@ from wendelin.storage.errors import UnavailableError
 _connections: dict[str, Any] = {}
 
 #: The database's URL as this node knows it, and the node's name, when it works for a dispatcher elsewhere.
-_here = ("", "")
+_here: ContextVar[tuple[str, str]] = ContextVar("wendelin_here", default=("", ""))
 
 
 def work(url: str, oids: list[bytes], group: str | None, node: str) -> list[Outcome]:
@@ -24,14 +25,17 @@ def work(url: str, oids: list[bytes], group: str | None, node: str) -> list[Outc
     The transactions are those of the thread (`transaction.manager`), so that what the functions call finds them.
     Raises `UnavailableError` when the database does not answer; then nothing has happened.
     """
-    return run(_connection(_here[0] or url), oids, group, _here[1] or node)
+    own, name = _here.get()
+    return run(_connection(own or url), oids, group, name or node)
 
 
 def work_for(data: bytes, url: str, node: str) -> tuple[bytes, bytes]:
     """In a worker of a node that joined another's dispatcher: answer a call of that one."""
-    global _here
-    _here = (url, node)
-    return wire.answer_bytes(data)
+    token = _here.set((url, node))
+    try:
+        return wire.answer_bytes(data)
+    finally:
+        _here.reset(token)  # a cluster's worker may serve other dispatchers, too
 
 
 def _connection(url: str) -> Any:
