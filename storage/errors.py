@@ -29,6 +29,7 @@
     │   ├── RelatedError (ValueError)
     │   ├── TransitionError (ValueError)
     │   ├── NotAllowedError (PermissionError)
+    │   ├── QueryError (ValueError)
     │   └── ExchangeError (ValueError)
     ├── UnavailableError (ConnectionError) ─ wait, or start something, then call again
     │   ├── ServerGoneError
@@ -157,6 +158,10 @@ class TransitionError(UsageError, ValueError):
 
 class NotAllowedError(UsageError, PermissionError):
     """A user has none of the roles that a transition needs."""
+
+
+class QueryError(UsageError, ValueError):
+    """A search of the catalogue asks for what there is not, or in a way that it does not understand."""
 
 
 class ExchangeError(UsageError, ValueError):

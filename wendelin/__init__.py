@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from wendelin.storage.folder import Folder
     from wendelin.storage.history.tags import Tag, Tags
     from wendelin.storage.history.transactions import history, undo
+    from wendelin.storage.ubm.catalogue.catalogue import Catalogue
+    from wendelin.storage.ubm.catalogue.recent import CatalogueRecent
+    from wendelin.storage.ubm.catalogue.trees import CataloguePiece, CatalogueTrees
     from wendelin.storage.ubm.entities import Entities, entities
     from wendelin.storage.ubm.entity import Entity
     from wendelin.storage.ubm.events import Document, Event, Ticket
@@ -93,6 +96,10 @@ _HOMES = {
     "Tags": "wendelin.storage.history.tags",
     "history": "wendelin.storage.history.transactions",
     "undo": "wendelin.storage.history.transactions",
+    "Catalogue": "wendelin.storage.ubm.catalogue.catalogue",
+    "CataloguePiece": "wendelin.storage.ubm.catalogue.trees",
+    "CatalogueRecent": "wendelin.storage.ubm.catalogue.recent",
+    "CatalogueTrees": "wendelin.storage.ubm.catalogue.trees",
     "Entities": "wendelin.storage.ubm.entities",
     "entities": "wendelin.storage.ubm.entities",
     "Entity": "wendelin.storage.ubm.entity",
