@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Names offered at most.
 OFFERED = 200
 
-_MAGIC = re.compile(r"^\s*%wendelin\s+(?P<words>.*)$")
+_MAGIC = re.compile(r"^\s*%%?wendelin\s+(?P<words>.*)$")
 _KEY = re.compile(
     r"(?P<base>[A-Za-z_]\w*)(?P<keys>(?:\[(?:\"[^\"]*\"|'[^']*')\])*)\[(?P<quote>[\"'])(?P<path>[^\"']*)$"
 )

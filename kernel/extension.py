@@ -92,4 +92,5 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
     atexit.unregister(attached.session.close)
     completion.unregister(shell)
     display.unregister(shell)
-    shell.magics_manager.magics["line"].pop("wendelin", None)
+    for kind in ("line", "cell"):
+        shell.magics_manager.magics[kind].pop("wendelin", None)

@@ -28,7 +28,7 @@ def _section(name: str) -> str:
     actions = [action for action in command.parser.arguments() if action.dest != "help"]
     positional = [_usage(action) for action in actions if not action.option_strings]
     options = [f"[{_option(action)}]" for action in actions if action.option_strings]
-    title = f"## `{' '.join(['%wendelin', name, *positional, *options])}`"
+    title = f"## `{' '.join([command.magic, *positional, *options])}`"
     text = f"{command.summary[0].upper()}{command.summary[1:]}. {command.details}".strip()
     rows = [
         f"| `{_option(action) if action.option_strings else _name(action)}` | {action.help} |" for action in actions

@@ -17,6 +17,7 @@ from collections.abc import Callable, MutableMapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from wendelin.kernel.past import Past
 from wendelin.storage.errors import ForeignThreadError, UnavailableError, UsageError
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Session:
         self._push = push or namespace.update
         self.connection: Connection | None = None
         self.problem: BaseException | None = None
+        self.past = Past()
         self.hint = ""
         self._thread = threading.get_ident()
         self._manager: OneThread | None = None
@@ -110,6 +112,8 @@ class Session:
             return
         with contextlib.suppress(Exception):
             self._manager.abort()
+        with contextlib.suppress(Exception):
+            self.past.close()
         if self.connection is not None:
             with contextlib.suppress(Exception):
                 self.connection.close()
@@ -127,6 +131,7 @@ class Session:
 
         if self.connection is None:
             return
+        self.past.close()
         try:
             self.connection.close()
         except ConnectionStateError as error:

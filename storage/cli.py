@@ -21,6 +21,7 @@ import click
 import wendelin
 from wendelin.storage.activities.command import activity
 from wendelin.storage.errors import UsageError, WendelinError
+from wendelin.storage.history.command import COMMANDS as HISTORY
 from wendelin.storage.ubm.command import entity
 
 COMMANDS = "wendelin.commands"
@@ -97,6 +98,12 @@ def db() -> None:
     A database is named by a URL; without one, commands mean $WENDELIN_DB, else your own default database, which a
     server of yours offers to all your notebooks. It starts on demand, so there is rarely a need to start it.
     """
+
+
+for _command in HISTORY:
+    assert _command.callback is not None
+    _command.callback = explained(_command.callback)
+    db.add_command(_command)
 
 
 def database(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
-from IPython.core.magic import Magics, line_magic, magics_class
+from IPython.core.magic import Magics, line_cell_magic, magics_class
 from traitlets import Bool
 
 import wendelin.storage.errors as storage_errors
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from wendelin.kernel.session import Session
 
 #: The subcommands, in the order of the help; each is a module of this folder with its `COMMAND`.
-SUBCOMMANDS = ("status", "ls", "tree", "info", "new", "open", "begin", "commit", "abort", "activities", "cells", "help")
+SUBCOMMANDS = (
+    "status", "ls", "tree", "info", "new", "open", "begin", "commit", "abort", "history", "diff", "undo", "tag", "at",
+    "activities", "cells", "help",
+)  # fmt: skip
 
 
 @cache
@@ -53,8 +56,8 @@ class WendelinMagics(Magics):
         self.session = session
         self.transactions = transactions
 
-    @line_magic
-    def wendelin(self, line: str) -> Any:
+    @line_cell_magic
+    def wendelin(self, line: str, cell: str | None = None) -> Any:
         """Look at and work with the open database: `%wendelin help`."""
         name, _, rest = line.strip().partition(" ")
         found = subcommand(name or "help")
@@ -62,6 +65,10 @@ class WendelinMagics(Magics):
         if options is None:  # the help was asked for
             return None
         try:
-            return found.run(self, options)
+            if cell is None:
+                return found.run(self, options)
+            if found.run_cell is None:
+                raise UsageError(f"{found.magic} takes no cell: write it with one % sign, on a line of its own")
+            return found.run_cell(self, options, cell)
         except storage_errors.WendelinError as error:
             raise UsageError(str(error)) from error

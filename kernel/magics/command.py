@@ -57,7 +57,8 @@ class Command:
     """A subcommand: how it is called, and what it does.
 
     `arguments` fills the parser; `run` takes the magics and the parsed options, and gives what the cell shows.
-    `completes_paths`: whether positional arguments are paths in the database.
+    `completes_paths`: whether positional arguments are paths in the database. `run_cell`, of a subcommand
+    that is the first line of a cell, takes the cell too.
     """
 
     name: str
@@ -66,12 +67,18 @@ class Command:
     run: Callable[[WendelinMagics, Options], Any]
     details: str = ""
     completes_paths: bool = False
+    run_cell: Callable[[WendelinMagics, Options, str], Any] | None = None
+
+    @property
+    def magic(self) -> str:
+        """How it is written."""
+        return f"{'%wendelin' if self.run_cell is None else '%%wendelin'} {self.name}"
 
     @cached_property
     def parser(self) -> Parser:
         """The parser, made at the first use."""
         description = f"{self.summary[0].upper()}{self.summary[1:]}. {self.details}".strip()
-        parser = Parser(prog=f"%wendelin {self.name}", description=description)
+        parser = Parser(prog=self.magic, description=description)
         self.arguments(parser)
         return parser
 

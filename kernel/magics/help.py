@@ -24,7 +24,7 @@ def run(magics: WendelinMagics, options: Options) -> Table | None:
     if options.subcommand:
         sys.stdout.write(subcommand(options.subcommand).parser.format_help())
         return None
-    rows = [(f"%wendelin {name}", subcommand(name).summary) for name in SUBCOMMANDS]
+    rows = [(subcommand(name).magic, subcommand(name).summary) for name in SUBCOMMANDS]
     return Table("%wendelin", (), rows, footer="%wendelin help SUBCOMMAND tells more.")
 
 

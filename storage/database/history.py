@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import base64
+from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from ZODB.POSException import ReadOnlyError
+
+from wendelin.storage.history.moments import time_of
 
 if TYPE_CHECKING:
     from wendelin.storage.database.connection import Connection
@@ -43,7 +48,23 @@ def last_transactions(conn: Connection, n: int = 10) -> list[TransactionInfo]:
         raise ValueError(f"n is {n}; how many transactions? last_transactions(conn, 10)")
     if n == 0:
         return []
-    return [TransactionInfo.of(base64.decodebytes(entry["id"]), entry) for entry in conn.db().storage.undoLog(0, n)]
+    try:
+        entries = conn.db().storage.undoLog(0, n)
+    except ReadOnlyError:  # FileStorage tells those only who could undo
+        return _walked(conn.db().storage, n)
+    return [TransactionInfo.of(base64.decodebytes(entry["id"]), entry) for entry in entries]
+
+
+def _walked(storage: Any, n: int) -> list[TransactionInfo]:
+    """The same by walking through all transactions."""
+    from wendelin.storage.history.states import transactions_from
+
+    with transactions_from(storage) as found:
+        last = deque((each for each in found if each.status == " "), n)
+    return [
+        TransactionInfo(bytes(each.tid), time_of(each.tid), _text(each.user), _text(each.description), None)
+        for each in reversed(last)
+    ]
 
 
 def _text(value: bytes | str) -> str:

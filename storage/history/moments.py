@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from typing import Any
+from typing import Any, Literal
 
 from persistent.timestamp import TimeStamp
 from ZODB.utils import p64, u64
 
 from wendelin.storage.errors import MomentError
+
+#: Which zone times without one are in: None refuses them.
+Zone = tzinfo | Literal["local"] | None
 
 #: A transaction's number, a time with its zone, or the name of a tag.
 Moment = bytes | datetime | str
@@ -18,7 +21,7 @@ _HEX = re.compile(r"(?:0x)?([0-9a-fA-F]{16})")
 _TIME = re.compile(r"\d{4}-\d\d(-\d\d)?([T ].*)?")
 
 
-def moment(at: Any, zone: tzinfo | None = None) -> Moment:
+def moment(at: Any, zone: Zone = None) -> Moment:
     """What `at` names.
 
     A transaction as 8 bytes, an int, 16 hex digits or anything with a `tid`; a time as a datetime or ISO text; any
@@ -41,7 +44,7 @@ def moment(at: Any, zone: tzinfo | None = None) -> Moment:
     if isinstance(at, str) and at.strip():
         return _of_text(at.strip(), zone)
     if isinstance(at, date):
-        raise _naive(datetime(at.year, at.month, at.day))  # noqa: DTZ001  the message gives it a zone
+        return _zoned(datetime(at.year, at.month, at.day), zone)  # noqa: DTZ001  it is refused or gets one
     raise MomentError(
         f"at={at!r} names no state: give a time (datetime with a zone, or text as '2026-01-01T12:00+00:00'), a "
         "transaction (8 bytes, an int or 16 hex digits, as wendelin.history(conn) shows them), or the name of a tag"
@@ -53,7 +56,7 @@ def is_name(text: str) -> bool:
     return not (_HEX.fullmatch(text) or _TIME.fullmatch(text))
 
 
-def _of_text(text: str, zone: tzinfo | None) -> Moment:
+def _of_text(text: str, zone: Zone) -> Moment:
     digits = _HEX.fullmatch(text)
     if digits:
         return bytes.fromhex(digits[1])
@@ -67,12 +70,12 @@ def _of_text(text: str, zone: tzinfo | None) -> Moment:
         raise MomentError(f"{text!r} is no time ({error}): write it as 2026-01-01T12:00+00:00") from None
 
 
-def _zoned(time: datetime, zone: tzinfo | None) -> datetime:
+def _zoned(time: datetime, zone: Zone) -> datetime:
     if time.tzinfo is not None:
         return time
     if zone is None:
         raise _naive(time)
-    return time.replace(tzinfo=zone)
+    return time.astimezone() if zone == "local" else time.replace(tzinfo=zone)
 
 
 def _naive(time: datetime) -> MomentError:

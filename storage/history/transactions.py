@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import transaction
 from ZODB.POSException import ConflictError, POSKeyError, UndoError
+from ZODB.utils import z64
 
 from wendelin.storage.arrays.array import ZBigArray
 from wendelin.storage.database.history import TransactionInfo, last_transactions
@@ -128,7 +129,7 @@ def _later(conn: Connection, tid: bytes, oids: set[bytes]) -> dict[bytes, tuple[
 
 def _names(conn: Connection, oids: set[bytes]) -> dict[bytes, str]:
     """Where objects lie: arrays, their extent maps, and what else has a name."""
-    out: dict[bytes, str] = {}
+    out = {z64: "the root folder"}
     for count, (path, value) in enumerate(conn.root().walk()):
         if count > _SEARCHED or len(out) == len(oids):
             break
