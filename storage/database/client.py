@@ -24,6 +24,7 @@ from typing import Any
 from ZEO.asyncio.client import ClientThread
 from ZEO.ClientStorage import ClientStorage
 from ZEO.Exceptions import ClientDisconnected, ServerException
+from ZODB.POSException import ReadOnlyError
 
 from wendelin.storage.database.blobcache import remove_unfinished
 from wendelin.storage.database.durable import BlobFolder
@@ -86,6 +87,22 @@ class ZeoStorage(ClientStorage):
         # A server that died has forgotten which numbers it gave away: the next one gives them to others too.
         del self._oids[:]
         self._is_read_only = self._asked_read_only
+
+    def new_oid(self) -> bytes:
+        """A number for a new object, of those that the server which is there now has given to this client.
+
+        They may come from one that dies before the caller goes on with its answer: `notify_disconnected` empties the
+        list in another thread, maybe before they are in it.
+        """
+        while not self._is_read_only:
+            try:
+                return bytes(self._oids.pop())
+            except IndexError:
+                generation = self._connection_generation
+                self._oids[:0] = reversed(self._call("new_oids"))
+                if generation != self._connection_generation:
+                    del self._oids[:]
+        raise ReadOnlyError
 
     def is_read_only(self) -> bool:
         return self._asked_read_only

@@ -187,6 +187,27 @@ def test_open_connections_of_all_processes_survive_a_killed_server() -> None:
         assert connection.root()["more"] == 2
 
 
+def test_numbers_for_objects_of_a_server_that_died_before_they_were_noted_are_not_used() -> None:
+    """The next server gives the same ones to others: who uses both conflicts with them again and again."""
+    with connected() as connection:
+        storage = connection.db().storage
+        ask, asked = storage._call, list[str]()
+
+        def dies_meanwhile(method: str, *arguments: object) -> object:
+            answer = ask(method, *arguments)
+            asked.append(method)
+            if asked == ["new_oids"]:
+                generation = storage._connection_generation
+                kill(server().pid)
+                wait_until(lambda: storage._connection_generation > generation, "the client to notice")
+            return answer
+
+        del storage._oids[:]
+        storage._call = dies_meanwhile
+        assert len({storage.new_oid() for _ in range(20)}) == 20
+        assert asked.count("new_oids") >= 2
+
+
 def test_a_transaction_that_the_killed_server_cut_says_so_and_the_next_one_works() -> None:
     with connected() as connection:
         root = connection.root()
