@@ -52,8 +52,8 @@ def list_(
         for each in found:
             line = f"{each.reference:<20} {each.type:<18} {each.state:<12} {each.title}".rstrip()
             click.echo(json.dumps(each.to_json(), ensure_ascii=False) if as_json else line)
-        if len(found) == limit and not as_json:
-            click.echo(f"… at most {limit} are shown: narrow it, or --limit {10 * limit}", err=True)
+        if found.next and not as_json:
+            click.echo(f"… {found.total} there are: narrow it, or --limit {found.total}", err=True)
 
 
 @entity.command()
@@ -181,6 +181,8 @@ def reindex(url: str | None) -> None:
     """Make the catalogue anew from all entities."""
     with _entities(url) as ubm:
         found = _there(ubm)
+        found.catalogue.hold()
+        found._p_jar.transaction_manager.commit()
         with _bar(len(found), "indexing") as tick:
             count = found.reindex(tick)
         click.echo(f"{count} entities are in the catalogue")
@@ -274,13 +276,21 @@ def _explained() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _entities(url: str | None, *, write: bool = True) -> Iterator[Entities | None]:
-    """The entities, in a transaction that is committed at the end; None when there are none and none may be made."""
+    """The entities, in a transaction that is committed at the end; None when there are none and none may be made.
+
+    In a notebook, which gives its connection as the context's object, they are in the transaction of the cell.
+    """
     import transaction
 
     import wendelin
     from wendelin.storage.ubm.entities import NAME, entities
 
     manager = transaction.TransactionManager()
+    given = click.get_current_context().obj
+    if given is not None:
+        with _explained():
+            yield entities(given) if write or NAME in given.root() else None
+        return
     with _explained():
         connection = wendelin.connect(url, transaction_manager=manager, read_only=not write)
         try:

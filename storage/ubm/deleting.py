@@ -71,11 +71,10 @@ def pointers(store: Entities, target: Entity) -> list[Pointer]:
 
 def _known(store: Entities, target: Entity) -> Iterator[Pointer]:
     classes = types()
-    names = {name for cls in classes.values() for name, each in cls.relations.items() if each.admits(type(target))}
-    for name in sorted(names):
-        for row in store.catalogue.rows(relation={name: target.uid}):
-            cls = classes.get(row["type"])
-            rule = cls.relations[name].on_delete if cls else REFUSE  # the package of a type may be missing
+    for row in store.catalogue.referring(target.uid):
+        for name in (name for name, uids in row["relations"].items() if target.uid in uids):
+            relation = classes[row["type"]].relations.get(name) if row["type"] in classes else None
+            rule = relation.on_delete if relation else REFUSE  # the package of a type may be missing
             yield Pointer(row["uid"], row["reference"], name, rule, target.uid)
 
 

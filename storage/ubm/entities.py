@@ -14,9 +14,9 @@ from ZODB.broken import Broken
 from wendelin.storage.activities.active import Active
 from wendelin.storage.errors import FieldError, MissingPackageError, NoEntityError
 from wendelin.storage.ubm import deleting, touching
+from wendelin.storage.ubm.catalogue.catalogue import Catalogue
 from wendelin.storage.ubm.names import NameTable
 from wendelin.storage.ubm.registry import type_named
-from wendelin.storage.ubm.standin import Catalogue
 
 if TYPE_CHECKING:
     from wendelin.storage.ubm.entity import Entity
@@ -51,6 +51,13 @@ def entities(connection: Any) -> Entities:
             f"root()['{NAME}'] is {type(found).__name__}, give it another name, then call entities() again"
         )
     return found
+
+
+class Found(list["Entity"]):
+    """Entities in order, how many fit in all, and what to give as `after` to find the next ones (None: no more)."""
+
+    total = 0
+    next: str | None = None
 
 
 class Entities(Active, Persistent):
@@ -141,10 +148,17 @@ class Entities(Active, Persistent):
         """How many there are; counts them."""
         return len(self._uids)
 
-    def search(self, **query: Any) -> list[Entity]:
-        """Entities by type, state, reference, relation, time and text; see `Catalogue.search`."""
+    def search(self, **query: Any) -> Found:
+        """Entities by type, role, state, reference, relation, time and text; a list with `total` and `next`.
+
+        Query and order are those of `Catalogue.search`; relations may name entities and references too. 50 at most,
+        unless `limit` says otherwise. Raises `QueryError` for what cannot be asked.
+        """
         touching.flush(self)
-        return list(self._loaded(row["uid"] for row in self.catalogue.search(**self._plain(query))))
+        page = self.catalogue.search(**self._plain(query))
+        found = Found(self._loaded(row["uid"] for row in page))
+        found.total, found.next = page.total, page.next
+        return found
 
     def rows(self, **query: Any) -> Iterator[dict[str, Any]]:
         """All rows of the catalogue that fit, without loading entities."""
@@ -156,12 +170,12 @@ class Entities(Active, Persistent):
         if "relation" not in query:
             return query
         relation = query["relation"] or {}
-        return {**query, "relation": {name: self._uid_of(target) for name, target in relation.items()}}
+        return {**query, "relation": {name: self._uids_of(target) for name, target in relation.items()}}
 
-    def _uid_of(self, target: Any) -> str:
-        if isinstance(target, str):
-            return target if _UID.match(target) else self[target].uid
-        return str(target.uid)
+    def _uids_of(self, targets: Any) -> list[str]:
+        several = targets if isinstance(targets, (list, tuple, set, frozenset)) else (targets,)
+        names = (each if isinstance(each, str) else each.uid for each in several)
+        return [name if _UID.match(name) else self[name].uid for name in names]
 
     # -- deleting
 
@@ -187,14 +201,12 @@ class Entities(Active, Persistent):
         touching.touched(self, entity)
 
     def reindex(self, tick: Callable[[], object] = lambda: None) -> int:
-        """Make the catalogue anew from all entities; how many. Conflicts with all that change entities meanwhile."""
-        self.catalogue = Catalogue()
-        count = 0
-        for entity in self:
-            self.catalogue.index(entity.uid, entity.catalogue_row())
-            count += 1
-            tick()
-        return count
+        """Make the catalogue anew from all entities; how many. `tick` is called for each.
+
+        Others may change entities meanwhile; should they make so many changes that recent rows move into the trees,
+        it conflicts. To keep that from happening, call `catalogue.hold()` and commit before.
+        """
+        return self.catalogue.rebuild((entity.catalogue_row() for entity in self), tick)
 
     # -- how it shows
 

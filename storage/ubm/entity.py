@@ -330,6 +330,7 @@ class Entity(Active, Persistent):
     def catalogue_row(self) -> dict[str, Any]:
         """What the catalogue knows of it."""
         fields = self.fields
+        values = [self._values[name] for name in sorted(self._values, key=_LONG.__contains__)]
         return {
             "uid": self._uid,
             "type": self.type,
@@ -342,7 +343,7 @@ class Entity(Active, Persistent):
             "modified": self._modified,
             "start": getattr(fields, "start", None),
             "stop": getattr(fields, "stop", None),
-            "words": " ".join([self._reference, self.type, *texts(self._values.values())])[:WORDS],
+            "words": " ".join([self._reference, self.type, *texts(values)])[:WORDS],
         }
 
     @classmethod
@@ -369,6 +370,9 @@ class Entity(Active, Persistent):
 
 #: Letters of an entity that the catalogue looks at.
 WORDS = 20_000
+
+#: Fields that come last there, for they may be long.
+_LONG = frozenset(("description", "text", "data"))
 
 #: Letters of a file's name at most.
 FILE_NAME = 255

@@ -6,12 +6,14 @@ the result. What it stores and the end of the analysis are one transaction, so b
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from wendelin.storage.activities.create import operation
 from wendelin.storage.errors import TransitionError
+from wendelin.storage.ubm.catalogue.row import asked_words
 
 if TYPE_CHECKING:
     from wendelin.storage.ubm.entities import Entities
@@ -85,10 +87,8 @@ def ingestion_for(store: Entities, tag: str) -> Any:
 
     It is the started one of the tag, else a new one of the validated supply with the tag, else of the default supply.
     """
-    for row in store.rows(type="ingestion", state="started"):
-        found = store[row["uid"]]
-        if found.tag == tag:
-            return found
+    for found in _tagged(store, tag, type="ingestion", state="started"):
+        return found
     supply = _supply_for(store, tag)
     if supply is None:
         return None
@@ -101,14 +101,20 @@ def ingestion_for(store: Entities, tag: str) -> Any:
 
 
 def _supply_for(store: Entities, tag: str) -> Any:
-    now = datetime.now(UTC)
-    for state in IN_FORCE:
-        for row in store.rows(type="supply", state=state):
-            supply = store[row["uid"]]
-            fits = state == "default" or supply.tag == tag
-            if fits and supply.resource.type == "data_product" and is_in_force(supply, now):
-                return supply
+    default = (store[row["uid"]] for row in store.rows(type="supply", state="default"))
+    for supply in itertools.chain(_tagged(store, tag, type="supply", state="validated"), default):
+        if supply.resource.type == "data_product" and is_in_force(supply, datetime.now(UTC)):
+            return supply
     return None
+
+
+def _tagged(store: Entities, tag: str, **query: str) -> Iterator[Any]:
+    """What has exactly that tag. The catalogue finds what has its words; a tag without any is looked for in all."""
+    words = {"text": tag} if asked_words(tag) else {}
+    for row in list(store.rows(**query, **words)):
+        entity = store[row["uid"]]
+        if entity.tag == tag:
+            yield entity
 
 
 def sink(store: Entities, product: Any, path: Any) -> Any:

@@ -206,6 +206,25 @@ def conn_of(ubm: Any) -> Any:
     return ubm._p_jar
 
 
+@pytest.mark.parametrize("tag", ["roof4.ac", "dach süd", "--", "a*", "x_y"])
+def test_data_find_the_supply_of_their_tag_or_the_default_one(ubm: Any, tag: str) -> None:
+    product = ubm.create("data_product")
+    for name in (f"{tag}.more", tag, "other"):
+        ubm.create("supply", reference=f"S{len(ubm)}", tag=name, resource=product, description="x " * 30_000).do(
+            "validate"
+        )
+    ubm.create("supply", reference="OLD", tag=tag, resource=product, stop=JANUARY).do("validate")
+    assert simulation.ingestion_for(ubm, "unknown") is None
+    ubm.create("supply", reference="ELSE", resource=product).do("make_default")
+    ingestion = simulation.ingestion_for(ubm, tag)
+    assert ingestion.path.tag == ingestion.tag == tag
+    assert ingestion.path.reference != "OLD"
+    assert simulation.ingestion_for(ubm, tag) is ingestion
+    unknown = simulation.ingestion_for(ubm, "unknown")
+    assert unknown.path.reference == "ELSE"
+    assert unknown.tag == "unknown"
+
+
 def test_an_analysis_follows_an_ingestion_that_goes_on(ubm: Any, worker: Worker) -> None:
     """With the trigger `started` it looks at what came so far, and is delivered when the ingestion has ended."""
     power, energy = ubm.create("data_product", sink="array"), ubm.create("data_product", sink="array")
