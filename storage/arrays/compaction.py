@@ -193,7 +193,9 @@ def _most_fragmented(extents: Extents) -> set[int]:
     step = extents.pages_per_block
     changed = Counter(run[0] // step for run in extents.log if run[2] != HOLE)
     counted = [
-        (len(extents.lookup(block * step, (block + 1) * step)[0]), block) for block, _ in changed.most_common(LOOKED_AT)
+        (len(extents.lookup(block * step, (block + 1) * step)[0]), block)
+        for block, count in changed.most_common(LOOKED_AT)
+        if 2 * count + extents.runs_beneath(block * step, (block + 1) * step) > RUNS_PER_BLOCK
     ]
     worst = sorted((item for item in counted if item[0] > RUNS_PER_BLOCK), reverse=True)[:BLOCKS_AT_ONCE]
     return {block for _, block in worst}

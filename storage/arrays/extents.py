@@ -158,6 +158,10 @@ class Extents(Persistent):
         older = self.older
         return older.patches[number] if older is not None and number in older.patches else beneath[number]
 
+    def runs_beneath(self, lo: int, hi: int) -> int:
+        """How many runs of the base reach into pages [lo, hi)."""
+        return 0 if self.index is None else sum(len(clip(c.runs, lo, hi)) for c in self.index.chunks_within(lo, hi))
+
     @property
     def _layers(self) -> Layers:
         found = self.__dict__.get("_v_layers")

@@ -11,7 +11,10 @@ from typing import Any
 from persistent import Persistent
 
 from wendelin.storage.arrays.log import State, packed_chunk, unpacked_chunk
-from wendelin.storage.arrays.runs import HOLE, Run, clip, coalesce, paint
+from wendelin.storage.arrays.runs import HOLE, Run, clip, covered, laid, paint
+
+#: Runs up to which it is quicker to lay one after the other over a chunk.
+FEW = 64
 
 #: Runs of one chunk: it is loaded whole.
 CHUNK_RUNS = 256
@@ -63,7 +66,8 @@ class ExtentIndex(Persistent):
 
 def _chunks_of(chunk: ExtentChunk, above: list[Run], segments: Segments) -> list[ExtentChunk]:
     """`above` laid over one chunk, cut into chunks of a good size."""
-    runs = coalesce(run for run in paint(chunk.runs, above) if run[2] != HOLE)
+    painted = laid(chunk.runs, covered(above), above) if len(above) < FEW else paint(chunk.runs, above)
+    runs = [run for run in painted if run[2] != HOLE]
     known = {**chunk.segments, **segments}
     size = len(runs) if len(runs) <= 2 * CHUNK_RUNS else CHUNK_RUNS
     parts = [runs[i : i + size] for i in range(0, len(runs), max(size, 1))] or [[]]

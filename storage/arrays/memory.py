@@ -157,9 +157,7 @@ class ArrayMemory:
 
     def _show_parts(self, extents: Extents, parts: list[Interval]) -> None:
         runs, named = extents.layout_all(parts)
-        shown = self._runs
-        for lo, hi in parts:
-            shown = R.replaced(shown, lo, hi, clip(runs, lo, hi))
+        shown = R.laid(self._runs, parts, runs)
         self.sources.update(named)
         self._change([run for lo, hi in parts for run in clip(self._runs, lo, hi)], runs, self.sources, shown)
         self._runs = shown

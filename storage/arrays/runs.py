@@ -58,6 +58,19 @@ def replaced(runs: list[Run], lo: int, hi: int, new: Sequence[Run]) -> list[Run]
     return [*runs[: edge[0]], *middle, *runs[edge[1] :]]
 
 
+def laid(below: Sequence[Run], parts: Sequence[Interval], above: Sequence[Run]) -> list[Run]:
+    """`below` with sorted, disjoint parts as `above` has them; looks at little else where parts are few."""
+    out = list(below)
+    for lo, hi in reversed(parts):
+        first = max(bisect.bisect_right(out, (lo, _LAST)) - 1, 0)
+        last = bisect.bisect_left(out, (hi,), first)
+        near = out[first:last]
+        new = [*clip(near[:1], 0, lo), *clip(above, lo, hi), *clip(near[-1:], hi, _LAST)]
+        first, last = max(first - 1, 0), last + 1
+        out[first:last] = coalesce([*out[first : last - 1 - len(near)], *new, *out[last - 1 : last]])
+    return out
+
+
 def coalesce(runs: Iterable[Run]) -> list[Run]:
     """The same pages in the fewest runs."""
     out: list[Run] = []

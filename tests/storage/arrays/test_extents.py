@@ -114,6 +114,18 @@ def test_replacing_a_range_leaves_the_rest(a, lo, hi, segment):
     assert R.replaced(a, lo, hi, new) == R.coalesce([*R.clip(a, 0, lo), *new, *R.clip(a, hi, PAGES)])
 
 
+@given(run_lists(), run_lists(), st.lists(st.tuples(st.integers(0, PAGES), st.integers(0, PAGES)), max_size=5))
+def test_laying_parts_leaves_the_rest(a, b, parts):
+    parts = R.union(parts)
+    inside = {page for lo, hi in parts for page in range(lo, hi)}
+    expected = [
+        above if page in inside else below for page, (below, above) in enumerate(zip(pages(a), pages(b), strict=True))
+    ]
+    found = R.laid(a, parts, b)
+    assert pages(found) == expected
+    assert found == R.coalesce(sorted(found))
+
+
 @given(steps)
 def test_what_is_stored_of_a_map_is_what_is_loaded(steps):
     extents = Extents(4, 10)
