@@ -28,7 +28,7 @@ class Election:
         self.fleet = Fleet(engine, node, url)
         self.leads = False
         self._url, self._name, self._report = url, name, report
-        self._member = Membership(url, engine, node)
+        self._member = Membership(url, engine, node, self.fleet.wait)
         self._exchange: Exchange | None = None
         self._elsewhere: tuple[tuple[str, int] | None, str] = (None, "")
         self._token = ""

@@ -9,6 +9,7 @@ import pickle
 import socket
 import threading
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -28,10 +29,14 @@ _AGAIN = 2.0
 
 
 class Membership:
-    """Lets other dispatchers use an engine. One thread calls `serve` and `leave`."""
+    """Lets other dispatchers use an engine. One thread calls `serve` and `leave`.
 
-    def __init__(self, url: str, engine: Engine, name: str) -> None:
+    `wait`: instead of the engine's own, of whoever must hear what the engine had before.
+    """
+
+    def __init__(self, url: str, engine: Engine, name: str, wait: Callable[[float], list[Task]] | None = None) -> None:
         self._url, self._engine, self._name = url, engine, name
+        self._wait = wait or engine.wait
         self._lock = threading.RLock()
         self._line: Connection | None = None
         self._at: tuple[Address, str] | None = None
@@ -47,13 +52,14 @@ class Membership:
             self._join(address, key)
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            for task in self._engine.wait(min(left, _NOTES if self._numbers else left)):
+            for task in self._wait(min(left, _NOTES if self._numbers else left)):
                 self._answer(task)
             self._relay()
             if self._line is None:
                 break
         if self._line is None and left > 0:
-            self._engine.wait(left)
+            for task in self._wait(left):
+                self._answer(task)
 
     def leave(self) -> None:
         """Hang up; what runs is cancelled. Again: nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import signal
 import threading
@@ -84,6 +85,7 @@ def node(url: str | None, scheduler: str, workers: int | None, **options: Any) -
         raise click.UsageError(
             f"{place.url} is for one process: workers need a served database, as local://{place.folder}"
         )
+    faulthandler.register(signal.SIGUSR1)  # shows what all threads do, on stderr
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

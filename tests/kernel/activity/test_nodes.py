@@ -19,6 +19,9 @@ from tests.house.repository import ROOT
 from tests.kernel.activity.dispatching import until
 from wendelin import ZBigArray
 from wendelin.kernel.activity.exchange import host_towards
+from wendelin.kernel.activity.fleet import Fleet
+from wendelin.kernel.activity.local import LocalEngine
+from wendelin.kernel.activity.member import Membership
 from wendelin.storage.activities.monitor import Monitor
 from wendelin.storage.activities.queue import ActivityQueue
 
@@ -157,3 +160,17 @@ def test_a_dispatcher_listens_where_the_database_is() -> None:
     assert host_towards("zeo://[::1]:8100") == "::1"
     assert host_towards("postgresql://x@localhost/db") in ("127.0.0.1", "::1")
     assert host_towards("zeo://no.such.host.invalid:1") == "127.0.0.1"
+
+
+def test_what_an_engine_had_is_forgotten_though_a_membership_hears_of_it() -> None:
+    """Somebody led, and stands by now: what was cancelled must not count as work when it leads again."""
+    with LocalEngine(1) as engine:
+        fleet = Fleet(engine, "own")
+        member = Membership("", engine, "own", fleet.wait)
+        tasks = [fleet.start(time.sleep, 600) for _ in range(4)]
+        for task in tasks:
+            task.cancel()
+        while not all(task.ended for task in tasks):
+            member.serve(None, "", 0.1)
+        member.serve(None, "", 0.1)
+        assert fleet._own == {}
