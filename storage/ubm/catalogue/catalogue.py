@@ -20,7 +20,7 @@ from wendelin.storage.ubm.catalogue.trees import CatalogueTrees, fetch
 PARTS = 64
 
 #: When one part holds so many rows, all recent ones move into the trees.
-PART_ROWS = 24
+PART_ROWS = 16
 
 #: Rows that a rebuilding puts into the trees together.
 _BATCH = 20_000

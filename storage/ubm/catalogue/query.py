@@ -22,7 +22,7 @@ OPTIONS = ("sort", "limit", "after")
 RANK = "rank"
 SORTS = (*row.TEXTS, *row.TIMES, RANK)
 
-_EXACT = ("type", "state", "role")
+_PLACES = {"type": row.TYPE, "state": row.STATE, "role": row.ROLES}
 _PATTERN = re.compile(r"[*?\[]")
 
 Key = tuple[Any, ...]
@@ -30,9 +30,10 @@ Key = tuple[Any, ...]
 
 @dataclass
 class Query:
-    """A checked question. `sets` holds alternatives: a row must be in one set of each group."""
+    """A checked question. `equal` and `relations` hold alternatives: a row must have one of each group."""
 
-    sets: list[list[str]]
+    equal: dict[str, frozenset[str]]
+    relations: dict[str, frozenset[str]]
     words: list[tuple[str, bool]]
     text: bool
     prefix: str
@@ -44,15 +45,24 @@ class Query:
     after: Key | None = None
 
     @property
+    def sets(self) -> list[list[str]]:
+        """The sets of `row.terms` that a row must be in: in one of each group."""
+        equal = [[row.term(name, value) for value in values] for name, values in self.equal.items()]
+        return equal + [[row.pointing(uid, name) for uid in uids] for name, uids in self.relations.items()]
+
+    @property
     def referenced(self) -> bool:
         """Whether references are asked for."""
         return bool(self.prefix) or self.pattern is not None
 
     def fits(self, packed: row.Packed) -> bool:
         """Whether a row fits."""
-        if self.sets:
-            there = row.terms(packed)
-            if not all(any(name in there for name in group) for group in self.sets):
+        for name, values in self.equal.items():
+            if values.isdisjoint(packed[row.ROLES] if name == "role" else (packed[_PLACES[name]],)):
+                return False
+        if self.relations:
+            there = dict(packed[row.RELATIONS])
+            if any(uids.isdisjoint(there.get(name, ())) for name, uids in self.relations.items()):
                 return False
         if self.referenced and not self.reference_fits(row.folded(packed[row.REFERENCE])):
             return False
@@ -89,7 +99,8 @@ def checked(query: dict[str, Any]) -> Query:
     prefix, pattern = _reference(given.get("reference", ""))
     text = given.get("text", "")
     found = Query(
-        sets=[*_exact(given), *_relations(given.get("relation", {}))],
+        equal={name: _exact(name, given[name]) for name in _PLACES if name in given},
+        relations=_relations(given.get("relation", {})),
         words=row.asked_words(_string("text", text)),
         text=bool(text),
         prefix=prefix,
@@ -100,19 +111,17 @@ def checked(query: dict[str, Any]) -> Query:
     return found
 
 
-def _exact(given: dict[str, Any]) -> list[list[str]]:
-    return [
-        [row.term(name, _string(name, value)) for value in _several(given[name])] for name in _EXACT if name in given
-    ]
+def _exact(name: str, given: Any) -> frozenset[str]:
+    return frozenset(_string(name, value) for value in _several(given))
 
 
-def _relations(given: Any) -> list[list[str]]:
+def _relations(given: Any) -> dict[str, frozenset[str]]:
     if not isinstance(given, dict):
         raise QueryError(f"relation = {given!r}: give names with uids, as {{'owner': uid}}")
-    return [
-        [row.pointing(_string(f"relation[{name!r}]", getattr(uid, "uid", uid)), name) for uid in _several(uids)]
+    return {
+        name: frozenset(_string(f"relation[{name!r}]", getattr(uid, "uid", uid)) for uid in _several(uids))
         for name, uids in given.items()
-    ]
+    }
 
 
 def _reference(given: Any) -> tuple[str, re.Pattern[str] | None]:

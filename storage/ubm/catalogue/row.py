@@ -31,7 +31,7 @@ Packed = tuple[Any, ...]
 
 def pack(row: dict[str, Any]) -> Packed:
     """A row as it is stored. `role` is one, `roles` are several; what is missing is empty."""
-    roles = row.get("roles") or row.get("role") or ()
+    roles: Any = row.get("roles") or row.get("role") or ()
     relations: dict[str, Any] = row.get("relations") or {}
     return (
         row["type"],
@@ -59,13 +59,13 @@ def unpack(uid: str, packed: Packed) -> dict[str, Any]:
     }
 
 
-def microseconds(name: str, value: datetime | None) -> int | None:
+def microseconds(name: str, value: Any) -> int | None:
     """Since 1970; QueryError when it is no time with a zone."""
     if value is None:
         return None
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise QueryError(f"{name} = {value!r} is no time with a zone: give a datetime, as datetime.now(UTC)")
-    return (value - _EPOCH) // _MICROSECOND
+    return int((value - _EPOCH) // _MICROSECOND)
 
 
 def moment(value: int | None) -> datetime | None:
@@ -122,6 +122,16 @@ def folded(text: str) -> str:
 def text_key(text: str, uid: str) -> str:
     """What a text sorts by; equal texts by their uid."""
     return f"{folded(text).replace(chr(0), ' ')[:_LONGEST_KEY]}\0{uid}"
+
+
+def start_of(text: str, fill: bytes = b"\0") -> int:
+    """The first eight bytes of a folded text, as a number that sorts alike."""
+    return int.from_bytes(text.encode("utf-8", "surrogatepass")[:8].ljust(8, fill), "big")
+
+
+def text_at(number: int) -> str:
+    """The least text that begins so."""
+    return number.to_bytes(8, "big").rstrip(b"\0").decode(errors="ignore")
 
 
 def text_keys(uid: str, packed: Packed) -> dict[str, str]:

@@ -34,6 +34,12 @@ def pieces(tree: Any, name: str) -> Iterator[tuple[int, bytes]]:
         yield ord(found[-1]), data
 
 
+def gathered(tree: Any, prefix: str) -> list[tuple[int, bytes]]:
+    """The pieces of all sets whose names begin so, with their numbers."""
+    limits = (prefix, prefix + "\U0010ffff")
+    return [(ord(found[-1]), data) for found, data in tree.items(*limits)]
+
+
 def named(tree: Any, prefix: str) -> Iterator[tuple[str, int, bytes]]:
     """The pieces of all sets whose names begin so: name, number, data."""
     for found, data in tree.items(prefix, prefix + "\U0010ffff"):

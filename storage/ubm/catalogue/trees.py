@@ -20,7 +20,12 @@ from wendelin.storage.ubm.catalogue import row, sets
 from wendelin.storage.ubm.catalogue.sets import PIECE
 
 #: Columns by name: their numbers in keys, and how they lie in the database.
-COLUMNS = {"created": "<i8", "modified": "<i8", "start": "<i8", "stop": "<i8", "tie": "<i8", "length": "<u2"}
+COLUMNS = {
+    **dict.fromkeys(row.TIMES, "<i8"),
+    **dict.fromkeys(row.TEXTS, "<u8"),  # how they begin, see row.start_of
+    "tie": "<i8",
+    "length": "<u2",
+}
 _NUMBER = {name: number for number, name in enumerate(COLUMNS)}
 _MOST = 8  # columns
 
@@ -114,7 +119,8 @@ class _Batch:
         self.trees.length += length - sum(before.values())
         if new:
             times = (NO_TIME if value is None else value for value in new[row.CREATED : row.STOP + 1])
-            self.columns.setdefault(piece, {})[offset] = (*times, row.tie(uid), min(length, 65535))
+            starts = (row.start_of(key) for key in row.text_keys(uid, new).values())
+            self.columns.setdefault(piece, {})[offset] = (*times, *starts, row.tie(uid), min(length, 65535))
 
     def _orders(self, uid: str, number: int, old: row.Packed | None, new: row.Packed | None) -> None:
         before = row.text_keys(uid, old) if old else {}

@@ -9,13 +9,14 @@ import hypothesis.strategies as st
 import pytest
 import transaction
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from ZODB.DemoStorage import DemoStorage
 from ZODB.POSException import ConflictError
 
 from tests.storage.ubm.catalogue import model
 from wendelin.storage.database.connection import DB
 from wendelin.storage.ubm.catalogue import catalogue as module
+from wendelin.storage.ubm.catalogue import ordering
 from wendelin.storage.ubm.catalogue.catalogue import Catalogue
 
 Rows = dict[str, dict[str, Any]]
@@ -48,12 +49,17 @@ class Machine(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(module, "PART_ROWS", 3)
         self.patch.setattr(module, "PARTS", 3)
+        self.patch.setattr(ordering, "_STRIDE", 2)
         self.db = DB(DemoStorage())
         self.committed: Rows = {}
         self.sides = [Side(self.db, {})]
         self.sides[0].connection.root()["catalogue"] = Catalogue()
         self.sides[0].manager.commit()
         self.sides.append(Side(self.db, {}))
+
+    @initialize(loaded=st.sampled_from([0, 500]))
+    def start(self, loaded: int) -> None:
+        self.patch.setattr(ordering, "_LOADED", loaded)
 
     @rule(side=ours_or_theirs, uid=model.uids, row=model.rows)
     def index(self, side: int, uid: str, row: dict[str, Any]) -> None:
