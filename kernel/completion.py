@@ -79,6 +79,8 @@ def _in_magic(text: str, session: Session) -> Found | None:
     if words[0] not in SUBCOMMANDS:
         return None
     known = subcommand(words[0])
+    if known.completes is not None:
+        return known.completes(session, words[1:])
     if last.startswith("-"):
         return last, [option for option in known.parser.options() if option.startswith(last)], "option"
     choices = known.parser.choices(words[1:-1])

@@ -1,4 +1,7 @@
-"""How things show: tables, as text and as HTML, and the status of a connection. Nothing here reads array data."""
+"""How things show: tables, as text and as HTML, the status of a connection, entities that a search found.
+
+Nothing here reads array data.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 TRANSACTIONS = 5
 
 _CONNECTION = ("wendelin.storage.database.connection", "Connection")
+_FOUND = ("wendelin.storage.ubm.entities", "Found")
 
 
 @dataclass
@@ -102,10 +106,25 @@ def _transactions(connection: Connection) -> Table:
     return Table("Last transactions", ("time", "user", "note", "size"), rows, right=(3,))
 
 
+def entities_table(found: Any, more: str) -> Table:
+    """What a search found; `more` tells how to see the rest."""
+    rows = [(each.reference, each.type, each.state, each.title) for each in found]
+    footer = f"… of {found.total}: {more}" if found.next else ""
+    return Table("entities", ("reference", "type", "state", "title"), rows, footer=footer)
+
+
 def register(shell: InteractiveShell) -> None:
-    """Show connections as their status, without loading ZODB now."""
-    for mime, show in (("text/html", _connection_html), ("text/plain", _connection_text)):
-        _formatters(shell)[mime].for_type_by_name(*_CONNECTION, show)
+    """Show connections as their status and what a search found as a table, without loading ZODB now."""
+    for name, mime, show in _shown():
+        _formatters(shell)[mime].for_type_by_name(*name, show)
+
+
+def _shown() -> list[tuple[tuple[str, str], str, Any]]:
+    return [
+        (_CONNECTION, "text/html", _connection_html),
+        (_CONNECTION, "text/plain", _connection_text),
+        (_FOUND, "text/html", _found_html),
+    ]
 
 
 def _formatters(shell: InteractiveShell) -> dict[str, Any]:
@@ -115,12 +134,17 @@ def _formatters(shell: InteractiveShell) -> dict[str, Any]:
 
 
 def unregister(shell: InteractiveShell) -> None:
-    """Show connections as ZODB does."""
-    for formatter in _formatters(shell).values():
-        for registered in (_CONNECTION, ".".join(_CONNECTION)):
-            formatter.deferred_printers.pop(registered, None)
-        for kind in [kind for kind in formatter.type_printers if (kind.__module__, kind.__name__) == _CONNECTION]:
-            formatter.pop(kind)
+    """Show all as without us."""
+    for name in (_CONNECTION, _FOUND):
+        for formatter in _formatters(shell).values():
+            for registered in (name, ".".join(name)):
+                formatter.deferred_printers.pop(registered, None)
+            for kind in [kind for kind in formatter.type_printers if (kind.__module__, kind.__name__) == name]:
+                formatter.pop(kind)
+
+
+def _found_html(found: Any) -> str:
+    return entities_table(found, "search(…, limit=…) shows more")._repr_html_()
 
 
 def _connection_html(connection: Any) -> str:

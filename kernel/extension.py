@@ -1,4 +1,4 @@
-"""`%load_ext wendelin`: the magics, `db`, `root`, `np` and `wendelin` in any IPython, a terminal or another kernel.
+"""`%load_ext wendelin`: the magics, `db`, `root`, `ubm`, `np` and `wendelin` in any IPython, a terminal or a kernel.
 
 Everything but transactions of cells, which change what a cell means: `%wendelin cells on` or the setting
 `c.WendelinMagics.cells = True` switch them on.
@@ -82,7 +82,7 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
     if attached is None:
         return
     attached.cells.off()
-    for name in ("db", "root"):
+    for name in ("db", "root", "ubm"):
         held = shell.user_ns.get(name)
         if held is not None and (
             isinstance(held, Missing) or getattr(held, "_p_jar", held) is attached.session.connection

@@ -13,6 +13,7 @@ from ZODB.utils import z64
 
 from wendelin.storage.arrays.array import ZBigArray
 from wendelin.storage.folder import Folder
+from wendelin.storage.ubm.entities import Entities
 
 #: Names of a folder that are counted; more than that show as "more than".
 COUNTED = 10_000
@@ -37,7 +38,8 @@ def entry(path: str, value: Any) -> Entry:
         return Entry(path, "array", value.shape, dtype_text(value.dtype), value.nbytes, changed)
     if isinstance(value, Folder):
         return Entry(path, "folder", changed=last_change(value))
-    return Entry(path, type(value).__name__, changed=last_change(value))
+    kind = "entities" if isinstance(value, Entities) else type(value).__name__
+    return Entry(path, kind, changed=last_change(value))
 
 
 def entries(folder: Mapping[str, Any], prefix: str = "") -> Iterator[Entry]:

@@ -1,4 +1,4 @@
-"""The Wendelin kernel: its notebooks open with `db`, `root`, `np` and `wendelin`, and their cells are transactions.
+"""The Wendelin kernel: its notebooks open with `db`, `root`, `ubm`, `np`, `wendelin`, and their cells are transactions.
 
 Everything it can do beyond ipykernel comes from `wendelin.kernel.extension`, so any other IPython kernel can have it.
 """
@@ -20,8 +20,10 @@ from wendelin.kernel.extension import attach
 #: After the kernel told a front end that it is ready, so long it waits for a first cell before it opens the database.
 IDLE_SECONDS = 0.25
 
-#: A cell without any of these in its text cannot reach the names `db`, `root`, `np` and `wendelin` of its namespace.
-_REACHES = re.compile("db|root|np|wendelin|%|exec|eval|globals|locals|vars|dir|get_ipython|__main__|f_back|_getframe")
+#: A cell without any of these in its text cannot reach `db`, `root`, `ubm`, `np` and `wendelin` of its namespace.
+_REACHES = re.compile(
+    "db|root|ubm|np|wendelin|%|exec|eval|globals|locals|vars|dir|get_ipython|__main__|f_back|_getframe"
+)
 
 
 class WendelinKernel(IPythonKernel):

@@ -18,6 +18,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from wendelin.kernel.past import Past
+from wendelin.kernel.ubm import names_of
 from wendelin.storage.errors import ForeignThreadError, UnavailableError, UsageError
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ class InterruptedAfterCommit(KeyboardInterrupt):  # it is no error
 class Session:
     """A connection and its transactions, for the thread that made the session.
 
-    `namespace` receives `db`, `root`, `np` and `wendelin` when a database is open, through `push` if that is given;
-    while none is, the first two are `Missing`, which raise what to do.
+    `namespace` receives `db`, `root`, `ubm`, `np` and `wendelin` when a database is open, through `push` if that is
+    given; while none is, the first three are `Missing`, which raise what to do.
     """
 
     def __init__(self, namespace: MutableMapping[str, Any], push: Callable[[dict[str, Any]], object] | None = None):
@@ -71,7 +72,7 @@ class Session:
         return self._manager is None and "transaction" not in sys.modules
 
     def open(self, url: str | None = None, *, read_only: bool = False) -> Connection:
-        """Connect to `url` (nothing: the default database) and bind `db`, `root`, `np` and `wendelin`.
+        """Connect to `url` (nothing: the default database) and bind `db`, `root`, `ubm`, `np` and `wendelin`.
 
         A connection that was open is closed, which raises `UsageError` when it holds uncommitted changes; while
         another database cannot be opened, that one stays. Raises what `wendelin.connect` raises.
@@ -89,7 +90,7 @@ class Session:
                 self._miss(problem)
             raise
         try:
-            names = {"db": connection, "root": connection.root()}
+            names = names_of(connection)
             self._close_previous()
         except BaseException:
             connection.close()
@@ -104,7 +105,7 @@ class Session:
             with contextlib.suppress(Exception, KeyboardInterrupt):  # Python must work on; `db` tells why it failed
                 self.open()
         elif self.connection is not None and "db" not in self.namespace:  # after %reset
-            self._bind({"db": self.connection, "root": self.connection.root()})
+            self._bind(names_of(self.connection))
 
     def close(self) -> None:
         """Abort what is open, close the connection and leave the transaction manager. For a shell's end."""
@@ -124,7 +125,7 @@ class Session:
     def _miss(self, problem: BaseException) -> None:
         self.problem = problem
         missing = Missing(problem)
-        self._bind({"db": missing, "root": missing})
+        self._bind({"db": missing, "root": missing, "ubm": missing})
 
     def _close_previous(self) -> None:
         from ZODB.POSException import ConnectionStateError
@@ -247,7 +248,7 @@ class OneThread:
 
 
 class Missing:
-    """Stands for `db` or `root` while no database is open: whatever one does with it raises the reason."""
+    """Stands for `db`, `root` or `ubm` while no database is open: whatever one does with it raises the reason."""
 
     def __init__(self, problem: BaseException) -> None:
         self._problem = problem

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: The subcommands, in the order of the help; each is a module of this folder with its `COMMAND`.
 SUBCOMMANDS = (
     "status", "ls", "tree", "info", "new", "open", "begin", "commit", "abort", "history", "diff", "undo", "tag", "at",
-    "activities", "cells", "help",
+    "entity", "activities", "cells", "help",
 )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 
 from wendelin.kernel.magics.command import Command, Options, Parser, connection
+from wendelin.kernel.ubm import names_of
 from wendelin.storage.history.moments import moment, told
 from wendelin.storage.history.snapshots import snapshot
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from wendelin.kernel.magics import WendelinMagics
 
 DETAILS = (
-    "The cell's first line: below it, db and root are those of the earlier state, which can be read only; all other "
+    "The cell's first line: below it, db, root and ubm are the earlier state's, which can be read only; all other "
     "names are the notebook's, and stay. A state is a time as 2026-01-01 or 2026-01-01 12:00 (local if it names no zone), "
     "a transaction as %wendelin history shows it, or a tag."
 )
@@ -41,7 +42,7 @@ def run_cell(magics: WendelinMagics, options: Options, cell: str) -> None:
     past = magics.session.past.at(live.db(), moment(" ".join(options.state), "local"))
     past.url = live.url
     assert magics.shell is not None
-    with _bound(magics.shell.user_ns, {"db": past, "root": past.root()}):
+    with _bound(magics.shell.user_ns, names_of(past)):
         result: Any = magics.shell.run_cell(cell, store_history=False)  # type: ignore[no-untyped-call]
     error = result.error_before_exec or result.error_in_exec
     if error is not None:

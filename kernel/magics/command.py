@@ -15,6 +15,7 @@ from wendelin.kernel.session import no_database
 
 if TYPE_CHECKING:
     from wendelin.kernel.magics import WendelinMagics
+    from wendelin.kernel.session import Session
     from wendelin.storage.database.connection import Connection
 
 Options = argparse.Namespace
@@ -57,7 +58,8 @@ class Command:
     """A subcommand: how it is called, and what it does.
 
     `arguments` fills the parser; `run` takes the magics and the parsed options, and gives what the cell shows.
-    `completes_paths`: whether positional arguments are paths in the database. `run_cell`, of a subcommand
+    `completes_paths`: whether positional arguments are paths in the database; `completes` gives what Tab offers behind
+    the subcommand, for others. `run_cell`, of a subcommand
     that is the first line of a cell, takes the cell too.
     """
 
@@ -67,6 +69,7 @@ class Command:
     run: Callable[[WendelinMagics, Options], Any]
     details: str = ""
     completes_paths: bool = False
+    completes: Callable[[Session, list[str]], tuple[str, list[str], str] | None] | None = None
     run_cell: Callable[[WendelinMagics, Options, str], Any] | None = None
 
     @property

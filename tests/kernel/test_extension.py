@@ -66,7 +66,7 @@ def test_loading_twice_and_unloading(stock):
     stock.ok("1")
     stock.ok("%unload_ext wendelin")
     assert "not found" in stock.run("%wendelin").stderr
-    assert stock.run("db").ename == stock.run("root").ename == "NameError"
+    assert stock.run("db").ename == stock.run("root").ename == stock.run("ubm").ename == "NameError"
     assert stock.ok("{name for name in set(vars(get_ipython())) - before if 'showtraceback' in name}").result == "set()"
     assert stock.ok("handlers == get_ipython().kernel.shell_handlers").result == "True"
     assert stock.ok("matchers == len(get_ipython().Completer.custom_matchers)").result == "True"

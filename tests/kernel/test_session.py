@@ -33,11 +33,12 @@ def session(wendelin_home, monkeypatch):
 
 
 def test_open_binds_names(session):
-    """Opening gives the four names; a variable `np` of the user's own stays."""
+    """Opening gives the five names; a variable `np` of the user's own stays."""
     session.namespace["np"] = "mine"
     session.ensure_open()
     assert session.namespace["db"] is session.connection
     assert session.namespace["root"] is session.connection.root()
+    assert session.namespace["ubm"]._p_jar is session.connection
     assert session.namespace["np"] == "mine"
     assert session.namespace["wendelin"] is wendelin
 
