@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 DETAILS = (
     "The cell's first line: below it, db, root and ubm are the earlier state's, which can be read only; all other "
-    "names are the notebook's, and stay. A state is a time as 2026-01-01 or 2026-01-01 12:00 (local if it names no zone), "
-    "a transaction as %wendelin history shows it, or a tag."
+    "names are the notebook's, and stay. A state is a transaction as %wendelin history shows it, a tag, or a time as "
+    "2026-01-01 or 2026-01-01 12:00, in local time if it names no zone."
 )
 
 

@@ -90,6 +90,8 @@ def last_tid(time: datetime) -> bytes:
     after = time.astimezone(UTC) + timedelta(microseconds=1)
     if after.year < 1900:  # before all that ZODB can count
         return bytes(p64(1))
+    if after.year > 9000:  # and behind
+        return bytes(p64((1 << 63) - 1))
     seconds = after.second + after.microsecond / 1e6
     raw = TimeStamp(after.year, after.month, after.day, after.hour, after.minute, seconds).raw()
     return bytes(p64(u64(raw) - 1))

@@ -12,7 +12,13 @@ from ZODB.utils import z64
 
 from wendelin.storage.arrays.array import ZBigArray
 from wendelin.storage.database.history import TransactionInfo, last_transactions
-from wendelin.storage.errors import MomentError, NoHistoryError, StateGoneError, UndoRefusedError
+from wendelin.storage.errors import (
+    MomentError,
+    NoHistoryError,
+    PastIsReadOnlyError,
+    StateGoneError,
+    UndoRefusedError,
+)
 from wendelin.storage.history.moments import moment, told
 from wendelin.storage.history.states import latest, transactions_from
 from wendelin.storage.history.tables import Listed, moment_text, one_line, size_text
@@ -63,9 +69,11 @@ def undo(conn: Connection, tid: Any, note: str = "") -> TransactionInfo:
     number = moment(tid)
     if not isinstance(number, bytes):
         raise MomentError(f"{tid!r} is no transaction: give 16 hex digits, as wendelin.history(conn) shows them")
+    if conn.before is not None:
+        raise PastIsReadOnlyError("this connection shows an earlier state: undo it in the latest state, connect(url)")
     db = conn.db()
     if not db.supportsUndo():
-        raise NoHistoryError(f"{db.storage.getName()} cannot undo: it keeps no history, or is open for reading only")
+        raise NoHistoryError(f"{db.storage.getName()} cannot undo: it keeps no history")
     manager = transaction.TransactionManager()
     running = manager.begin()
     running.note(note or f"undo of {number.hex()}")
