@@ -150,7 +150,7 @@ def memories() -> str:
     return "\n".join(lines) + (
         f"\n\nGridSearchCV of an SGDClassifier, {memory.FITS}, on {memory.ROWS:,} × {memory.COLUMNS} float64 "
         f"({size:,.0f} MB, synthetic). Peak memory is the sum of the proportional set sizes of the caller, its "
-        "workers, a scheduler and the database server; each fit copies its two thirds of the rows, which is scikit-learn's."
+        "workers, a scheduler and the database server; each fit copies its two thirds of the rows."
     )
 
 
