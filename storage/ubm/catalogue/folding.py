@@ -53,7 +53,7 @@ def _folded(committed: bool, db: Any, oid: bytes) -> None:
 
 def fold(db: Any, oid: bytes, *, all_rows: bool = False) -> int:
     """Move recent rows into the trees, unless there are few or another process does; how many. Commits by itself."""
-    manager = transaction.TransactionManager(explicit=True)
+    manager = transaction.TransactionManager()
     connection = db.open(manager)
     try:
         return _fold(manager, connection, oid, all_rows)

@@ -70,14 +70,17 @@ class Query:
             value = packed[row.CREATED + row.TIMES.index(name)]
             if value is None or (first is not None and value < first) or (last is not None and value >= last):
                 return False
-        return not self.text or self._words_fit(row.words(packed[row.WORDS]))
+        return not self.text or self._words_fit(row.folded(packed[row.WORDS]))
 
     def reference_fits(self, folded: str) -> bool:
         """Whether a folded reference fits."""
         return folded.startswith(self.prefix) and (self.pattern is None or self.pattern.match(folded) is not None)
 
-    def _words_fit(self, there: dict[str, int]) -> bool:
-        return bool(self.words) and all(self.counted(there, word, begins) for word, begins in self.words)
+    def _words_fit(self, folded: str) -> bool:
+        if not self.words or not all(word in folded for word, _ in self.words):
+            return False
+        there = row.words(folded)
+        return all(self.counted(there, word, begins) for word, begins in self.words)
 
     @staticmethod
     def counted(there: dict[str, int], word: str, begins: bool) -> int:
@@ -190,7 +193,8 @@ def _opened(query: Query, after: Any) -> Key:
 def selector(name: str, query: Query) -> Callable[[str, row.Packed], Key]:
     """What recent rows sort by, in orders of texts and times."""
     if name in row.TEXTS:
-        return lambda uid, packed: (row.text_keys(uid, packed)[name],)
+        text = row.REFERENCE if name == "reference" else row.TITLE
+        return lambda uid, packed: (row.text_key(packed[text], uid),)
     place, sign = row.CREATED + row.TIMES.index(name), -1 if query.backwards else 1
     return lambda uid, packed: (LAST if packed[place] is None else sign * packed[place], row.tie(uid))
 
