@@ -90,7 +90,8 @@ def test_pages_by_rank_hold_each_row_once():
     catalogue.fold_here()
     put(catalogue, *(row(number, "same words") for number in range(30, 50)))
     for sort in ("rank", "-rank"):
-        found, after = [], None
+        found: list[str] = []
+        after = None
         while after or not found:
             page = catalogue.search(text="same", sort=sort, limit=7, after=after)
             found, after = found + references(page), page.next
