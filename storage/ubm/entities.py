@@ -17,6 +17,7 @@ from wendelin.storage.ubm import deleting, touching
 from wendelin.storage.ubm.catalogue.catalogue import Catalogue
 from wendelin.storage.ubm.names import NameTable
 from wendelin.storage.ubm.registry import type_named
+from wendelin.storage.ubm.show import counts_as_html, found_as_html
 
 if TYPE_CHECKING:
     from wendelin.storage.ubm.entity import Entity
@@ -58,6 +59,9 @@ class Found(list["Entity"]):
 
     total = 0
     next: str | None = None
+
+    def _repr_html_(self) -> str:
+        return found_as_html(self, self.total)
 
 
 class Entities(Active, Persistent):
@@ -212,6 +216,10 @@ class Entities(Active, Persistent):
 
     def _ipython_key_completions_(self) -> list[str]:
         return [name for name, _ in zip(self._given, range(1000), strict=False)]
+
+    def _repr_html_(self) -> str:
+        touching.flush(self)
+        return counts_as_html(self.catalogue.counts("type"))
 
     def __repr__(self) -> str:
         return "<Entities: create(type, …), search(…), or by reference ['…']>"

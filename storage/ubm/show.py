@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -60,6 +61,23 @@ def as_html(entity: Entity) -> str:
     cells = "".join(f"<tr><th style='text-align:left'>{_safe(name)}</th>{_cell(text)}</tr>" for name, text in rows)
     caption = f"{entity.type} <b>{_safe(entity.reference)}</b>"
     return f"<table><caption style='text-align:left'>{caption}</caption><tbody>{cells}</tbody></table>"
+
+
+def found_as_html(found: Sequence[Entity], total: int) -> str:
+    """A table of entities, one a row."""
+    head = "".join(f"<th style='text-align:left'>{name}</th>" for name in ("reference", "type", "title", "state"))
+    rows = "".join(
+        f"<tr>{_cell(each.reference)}{_cell(each.type)}{_cell(each.title)}{_cell(each.state)}</tr>" for each in found
+    )
+    caption = f"{len(found):,} of {total:,} entities"
+    return f"<table><caption style='text-align:left'>{caption}</caption><tbody><tr>{head}</tr>{rows}</tbody></table>"
+
+
+def counts_as_html(counts: dict[str, int]) -> str:
+    """How many entities there are of each type."""
+    rows = "".join(f"<tr>{_cell(name)}{_cell(f'{count:,}')}</tr>" for name, count in counts.items())
+    caption = f"{sum(counts.values()):,} entities"
+    return f"<table><caption style='text-align:left'>{caption}</caption><tbody>{rows}</tbody></table>"
 
 
 def _cell(text: str) -> str:

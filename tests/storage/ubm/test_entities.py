@@ -448,6 +448,10 @@ def test_how_entities_show(ubm, plant):
     assert "12.3 kW" in page
     assert "ACME Acme Solar" in page
     assert {*ubm._ipython_key_completions_()} == {"ACME", "PLANT-4"}
+    listed = ubm.search(type="plant", limit=1)._repr_html_()
+    assert "1 of 1 entities" in listed
+    assert "&lt;script&gt;" in listed
+    assert "3 entities" in ubm._repr_html_()
     described = plant.describe()
     assert described["relations"]["owner"][0]["reference"] == "ACME"
     assert [each["name"] for each in described["transitions"]] == ["validate", "archive"]
