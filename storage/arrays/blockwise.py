@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from wendelin.storage.arrays.budget import step
+from wendelin.storage.arrays.budget import LEAST_STEP, step
 
 Array = npt.NDArray[Any]
 
@@ -28,7 +28,7 @@ class Stored(Protocol):
 
 def assign(view: Array, value: Any, hand_out: Callable[[int], None]) -> None:
     """`view[...] = value`; `hand_out` is called with the bytes of each block before it is written."""
-    if view.nbytes <= step():
+    if view.nbytes <= LEAST_STEP or view.nbytes <= step():
         view[...] = value
         return
     source = np.asanyarray(value)

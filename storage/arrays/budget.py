@@ -26,6 +26,9 @@ SHARE = 4
 #: Bytes that a transaction may gather in any case.
 LEAST = 16 << 20
 
+#: Bytes that one operation may work on in any case.
+LEAST_STEP = 64 * PAGE
+
 #: Bytes that are not worth asking how many there may be.
 _FEW = 1 << 16
 
@@ -47,7 +50,7 @@ def memory_budget() -> int:
 
 def step() -> int:
     """Bytes that one operation on a whole array works on at a time."""
-    return max(memory_budget() // 8 // PAGE * PAGE, 64 * PAGE)
+    return max(memory_budget() // 8 // PAGE * PAGE, LEAST_STEP)
 
 
 def available() -> int:

@@ -1,8 +1,8 @@
 """Scattered bytes put together: folding the log, sealing the tail, rewriting fragmented blocks.
 
-Commits do it by themselves, a little at a time: every 64th change of an array folds its log, and while it does so,
-gathers tiny pages into one segment and rewrites the few blocks that have fallen into most runs. `defragment` does it
-for a whole array.
+Commits do it by themselves, a little at a time: one that finds the log of an array long folds it, and while it does
+so, gathers tiny pages into one segment and rewrites the few blocks that have fallen into most runs. `defragment` does
+it for a whole array.
 """
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ class Extents(Persistent):
     @property
     def stored(self) -> int | None:
         """Bytes of the array that have been stored, by runs or in the tail; None in records of issue 2."""
-        return None if self.sealed is None else self.sealed + tail.length(self.tail)
+        return self.sealed + tail.length(self.tail) if self.tail and self.sealed is not None else self.sealed
 
     def lookup(self, lo: int, hi: int) -> tuple[list[Run], Segments]:
         """Runs that store pages of [lo, hi), without holes and without the tail, and the segments they name."""

@@ -71,7 +71,7 @@ class Packer:
             **state,
             "entries": (self._log,),
             "passed": packed_summary(state["passed"]),
-            "tail": _bytes_of(itertools.chain.from_iterable(state["tail"])),
+            "tail": _bytes_of(list(itertools.chain.from_iterable(state["tail"]))),
             "segments": (_bytes_of(self._others), [state["segments"][number] for number in self._others]),
             "patches": self._patches,
         }
@@ -264,6 +264,8 @@ def _passed(numbers: list[int]) -> list[Passed]:
 
 
 def _bytes_of(numbers: Iterable[int]) -> bytes:
+    if not numbers:
+        return b""
     values = array("q", numbers)
     if sys.byteorder == "big":
         values.byteswap()

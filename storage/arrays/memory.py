@@ -102,6 +102,8 @@ class ArrayMemory:
 
     def ensure(self, lo: int, hi: int, extents: Extents) -> None:
         """Map bytes [lo, hi) as `extents` has them stored, whole blocks."""
+        if any(a * PAGE <= lo and hi <= b * PAGE for a, b in self._mapped[:1]):  # as most often
+            return
         missing = gaps(self._mapped, *self._window(lo, hi, max(self.pages_per_block, _LEAST)))
         if not missing:
             return

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import bisect
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -76,9 +76,10 @@ class Patched:
         return found[0] if found and found[0][2] != HOLE else None, patches
 
 
-def made(current: memoryview | bytes, stretches: Iterable[Interval]) -> bytes | None:
+def made(current: memoryview | bytes, stretches: Sequence[Interval]) -> bytes | None:
     """The patch that brings stretches of a page to what they are in `current`; None when that is too much."""
-    out = b"".join(_HEAD.pack(lo, hi - lo) + bytes(current[lo:hi]) for lo, hi in union(stretches))
+    joined = union(stretches) if len(stretches) > 1 else stretches
+    out = b"".join([_HEAD.pack(lo, hi - lo) + bytes(current[lo:hi]) for lo, hi in joined])
     return out if len(out) <= MOST else None
 
 

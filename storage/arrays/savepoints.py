@@ -19,7 +19,12 @@ class Joined:
 
     def __init__(self, owner: ArrayOwner) -> None:
         self._owner = owner
-        self.transaction_manager = owner.connection.transaction_manager
+        self._key = f"~wendelin:{id(owner)}"
+
+    @property
+    def transaction_manager(self) -> Any:
+        """Whose transactions it joins."""
+        return self._owner.connection.transaction_manager
 
     def savepoint(self) -> ArraySavepoint:
         """Called by `transaction.savepoint()`."""
@@ -37,7 +42,7 @@ class Joined:
 
     def sortKey(self) -> str:
         """Behind all others."""
-        return f"~wendelin:{id(self._owner)}"
+        return self._key
 
 
 class ArraySavepoint:

@@ -69,12 +69,13 @@ class Written:
 
     def pages(self) -> list[Interval]:
         """The pages that were written, where that is known."""
-        return union((lo // PAGE, -(-hi // PAGE)) for lo, hi in self._assigned or ())
+        pages = [(lo // PAGE, -(-hi // PAGE)) for lo, hi in self._assigned or ()]
+        return union(pages) if len(pages) > 1 else pages
 
     def patch(self, page: int, current: bytes, beneath: Callable[[], bytes]) -> bytes | None:
         """What was changed in a page that holds `current` and is stored as `beneath()`; None when it is much."""
         if self._assigned is None:
             return patches.made(current, patches.stretches(beneath(), current))
         at = page * PAGE
-        near = ((max(lo - at, 0), min(hi - at, PAGE)) for lo, hi in self._assigned)
+        near = [(max(lo - at, 0), min(hi - at, PAGE)) for lo, hi in self._assigned]
         return patches.made(current, [(lo, hi) for lo, hi in near if lo < hi])
