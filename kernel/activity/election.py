@@ -63,9 +63,12 @@ class Election:
         """Whether nobody has taken over."""
         return queue is not None and queue.lease.token == self._token
 
-    def renew(self, queue: ActivityQueue) -> bool:
-        """Hold it for longer, in the running transaction; False when it is not time."""
-        if time.time() - self._renewed <= RENEW_SECONDS:
+    def renew(self, queue: ActivityQueue, *, always: bool = False) -> bool:
+        """Hold it for longer, in the running transaction; False when it is not time.
+
+        `always` in transactions that store anything else in the queue: who lost it after their begin conflicts.
+        """
+        if time.time() - self._renewed <= RENEW_SECONDS and not always:
             return False
         queue.lease.renew(LEASE_SECONDS)
         self._renewed = time.time()

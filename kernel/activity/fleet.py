@@ -23,8 +23,9 @@ from wendelin.storage.errors import WendelinError, WorkerLostError
 
 log = logging.getLogger(__name__)
 
-#: Beside `wire`'s kinds: end a call; a call was ended; its worker died; a node's state, or that this side lives.
-CANCEL, CANCELLED, DIED, BEAT = b"x", b"k", b"l", b"b"
+#: Beside `wire`'s kinds: end a call; a call was ended; its worker died; a node's state, or that this side lives; the
+#: node's workers are known already.
+CANCEL, CANCELLED, DIED, BEAT, KNOWN = b"x", b"k", b"l", b"b", b"z"
 
 #: Seconds between two signs of life on a line, and after which silence means that the other side is gone.
 BEAT_SECONDS, SILENCE_SECONDS = 0.5, 4.0
@@ -69,8 +70,8 @@ class FleetTask(Task):
 class Member:
     """A node that joined: its line, and what it has."""
 
-    def __init__(self, line: Connection, name: str, slots: int) -> None:
-        self.line, self.name, self.slots = line, name, slots
+    def __init__(self, line: Connection, name: str, slots: int, place: str) -> None:
+        self.line, self.name, self.slots, self.place = line, name, slots, place
         self.tasks: dict[int, FleetTask] = {}
         self.done = self.failed = 0
         self.pids: tuple[int, ...] = ()
@@ -181,8 +182,11 @@ class Fleet:
 
     def join(self, line: Connection, hello: dict[str, Any]) -> None:
         """A node offers its workers; returns when it is gone. Called in a thread of its line."""
-        member = Member(line, str(hello["name"]), int(hello["slots"]))
+        member = Member(line, str(hello["name"]), int(hello["slots"]), str(hello["place"]))
         with self._lock:
+            if member.place in {place_of(self.own), *(each.place for each in self._members.values())} - {""}:
+                member.send(KNOWN)  # it would have each worker run two calls, and both die with it
+                return
             if member.name in self.names:
                 member.name = f"{member.name} {hello.get('pid', '')}"
             self._members[member.name] = member
@@ -296,6 +300,11 @@ class Fleet:
         task.end(error, died=died)
         self._ended.append(task)
         self.own.wake()
+
+
+def place_of(engine: Engine) -> str:
+    """The address of a cluster that engines of several nodes may share; "" for an engine of its own workers."""
+    return str(getattr(engine, "address", ""))
 
 
 def _mirror(inner: Task, task: FleetTask) -> None:

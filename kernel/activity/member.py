@@ -15,7 +15,16 @@ from typing import Any
 
 from wendelin.kernel.activity import wire
 from wendelin.kernel.activity.engine import Engine, Task
-from wendelin.kernel.activity.fleet import BEAT, BEAT_SECONDS, CANCEL, CANCELLED, DIED, SILENCE_SECONDS
+from wendelin.kernel.activity.fleet import (
+    BEAT,
+    BEAT_SECONDS,
+    CANCEL,
+    CANCELLED,
+    DIED,
+    KNOWN,
+    SILENCE_SECONDS,
+    place_of,
+)
 from wendelin.kernel.activity.work import work_for
 from wendelin.storage.activities.report import LINE_ERRORS, Address, dial
 
@@ -40,6 +49,7 @@ class Membership:
         self._lock = threading.RLock()
         self._line: Connection | None = None
         self._at: tuple[Address, str] | None = None
+        self._unwanted: tuple[Address, str] | None = None
         self._numbers: dict[Task, int] = {}
         self._notes: dict[Task, Any] = {}
         self._reader: threading.Thread | None = None
@@ -75,16 +85,17 @@ class Membership:
             reader.join()
 
     def _join(self, address: Address | None, key: str) -> None:
-        if address is None or time.monotonic() < self._not_before:
+        if address is None or time.monotonic() < self._not_before or self._unwanted == (address, key):
             return
         hello = {"role": "work", "name": self._name, "slots": self._engine.slots, "pid": os.getpid()}
+        hello["place"] = place_of(self._engine)
+        self._at = (address, key)
         try:
             self._line = dial(address, bytes.fromhex(key), hello)
         except LINE_ERRORS as error:
             log.info("the dispatcher at %s:%d cannot be reached, so this node stands by: %r", *address, error)
             self._not_before = time.monotonic() + _AGAIN
             return
-        self._at = (address, key)
         self._reader = threading.Thread(target=self._read, args=(self._line,), name="wendelin member", daemon=True)
         self._reader.start()
         log.info("this node works for the dispatcher at %s:%d", *address)
@@ -107,6 +118,9 @@ class Membership:
         with self._lock:
             if kind == wire.CALL:
                 self._numbers[self._engine.start(work_for, data, self._url, self._name)] = number
+            elif kind == KNOWN:
+                log.info("the dispatcher uses the workers of the same cluster itself, so this node stands by")
+                self._unwanted = self._at
             elif kind == CANCEL:
                 for task in [task for task, known in self._numbers.items() if known == number]:
                     task.cancel()

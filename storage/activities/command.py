@@ -35,6 +35,10 @@ _DATABASE = click.option("--db", "url", metavar="URL", help="The database; by de
 def activity(context: click.Context, url: str | None, as_json: bool) -> None:
     """Activities: calls that transactions left for workers. Without a subcommand: how they are going."""
     if context.invoked_subcommand is not None:
+        if url or as_json:
+            raise click.UsageError(
+                f"options belong behind the subcommand: wendelin activity {context.invoked_subcommand} …"
+            )
         return
     from wendelin.storage.activities.monitor import Monitor
     from wendelin.storage.errors import WendelinError

@@ -18,7 +18,7 @@ import wendelin
 from tests.house.repository import ROOT
 from tests.kernel.activity.dispatching import until
 from wendelin import ZBigArray
-from wendelin.kernel.activity.exchange import host_towards
+from wendelin.kernel.activity.exchange import Exchange, host_towards
 from wendelin.kernel.activity.fleet import Fleet
 from wendelin.kernel.activity.local import LocalEngine
 from wendelin.kernel.activity.member import Membership
@@ -174,3 +174,26 @@ def test_what_an_engine_had_is_forgotten_though_a_membership_hears_of_it() -> No
             member.serve(None, "", 0.1)
         member.serve(None, "", 0.1)
         assert fleet._own == {}
+
+
+class Cluster(LocalEngine):
+    """As an engine of a Dask scheduler: others may have its workers, too."""
+
+    address = "tcp://10.0.0.5:8786"
+
+
+def test_a_cluster_that_the_leader_uses_itself_is_not_offered_twice() -> None:
+    """Each of its workers would run two calls, and both would be blamed for its death."""
+    with Cluster(1) as own, Cluster(1) as other:
+        fleet = Fleet(own, "own")
+        exchange = Exchange("127.0.0.1", dict, fleet.join)
+        member = Membership("", other, "other")
+        try:
+            while member._unwanted is None:
+                member.serve(exchange.address, exchange.key, 0.1)
+            member.serve(exchange.address, exchange.key, 0.1)
+            assert set(fleet.nodes()) == set(own.nodes())
+            assert member._line is None
+        finally:
+            member.leave()
+            exchange.close()

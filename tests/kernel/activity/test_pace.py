@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 import transaction
+from ZODB.POSException import ConflictError
 
 import wendelin
 from wendelin import ZBigArray
 from wendelin.kernel.activity import intake as module
+from wendelin.kernel.activity.dispatcher import Dispatcher
 from wendelin.kernel.activity.intake import Intake
+from wendelin.kernel.activity.local import LocalEngine
 from wendelin.kernel.activity.pace import MOST, Pace
 from wendelin.storage.activities import active
 from wendelin.storage.activities.options import checked
@@ -153,3 +156,36 @@ def test_what_has_ended_is_not_taken_in_again(conn: Any, monkeypatch: pytest.Mon
     transaction.commit()
     seen(intake, conn)
     assert list(intake.order.items) == [handle.uid]
+
+
+def test_who_lost_the_lease_within_a_round_stores_nothing(conn: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would move what is new to the board, where its successor, which has read that, never looks again."""
+    store = Intake.store
+
+    def overtaken(self: Intake, queue: ActivityQueue) -> None:
+        transaction.begin()
+        found = queue_of(conn)
+        assert found is not None
+        found.lease.take("another", 60.0)
+        conn.root()["data"].activate().append([1])
+        transaction.commit()
+        store(self, queue)
+
+    monkeypatch.setattr(Intake, "store", overtaken)
+    monkeypatch.setattr(Intake, "is_due", True)
+    with LocalEngine(1) as engine:
+        dispatcher = Dispatcher(conn.url, engine)
+        dispatcher._connection = wendelin.connect(conn.url, transaction_manager=transaction.TransactionManager())
+        try:
+            assert dispatcher._take_lease()
+            with pytest.raises(ConflictError):
+                dispatcher._round()
+        finally:
+            dispatcher._forget()
+            dispatcher._connection.transaction_manager.abort()
+            dispatcher._connection.close()
+    transaction.begin()
+    queue = queue_of(conn)
+    assert queue is not None
+    assert not list(queue.board)
+    assert len(list(queue)) == 1
