@@ -220,7 +220,7 @@ class Dispatcher:
         self._start()
         if self._election.renew(queue) or asked or intake.is_due or not (self._tasks or intake.is_stored):
             intake.store(queue)
-            self._election.renew(queue)
+            self._election.renew(queue, always=True)
             manager.commit()
             intake.stored()
         else:
