@@ -46,7 +46,9 @@ class CatalogueRecent(Persistent):
                 raise ConflictError(f"both transactions changed the row of {uid}: retry the transaction")
             merged[uid] = entry
         for uid in before.keys() - ours.keys():
-            if uid in merged and merged[uid] == before[uid]:
+            if uid not in theirs:  # two folds, or an undo of what is in the trees by now, which would stay there
+                raise ConflictError(f"the row of {uid} was moved meanwhile: retry the transaction")
+            if merged[uid] == before[uid]:
                 del merged[uid]
         return {**committed, "entries": merged}
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import transaction
-from ZODB.POSException import ConflictError
+from ZODB.POSException import ConflictError, UndoError
 
 import wendelin
 from tests.storage.database.children import children
@@ -179,6 +179,32 @@ def test_a_fold_meets_changes_and_deletions_of_what_it_moves(conn: Any, catalogu
     transaction.begin()
     assert references(catalogue.search(text="new", sort="reference")) == ["S-1", "S-4"]
     assert references(catalogue.search(text="old")) == ["S-3"]
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_an_undo_takes_a_row_back_or_is_refused_when_it_is_in_the_trees(
+    conn: Any, catalogue: Any, folded: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Catalogue, "_part", lambda self, uid: self.parts[0])
+    put(catalogue, row(1), row(2))
+    transaction.commit()
+    put(catalogue, row(3))
+    transaction.commit()
+    made = conn.db().undoInfo(0, 1)[0]["id"]
+    put(catalogue, row(4))
+    transaction.commit()
+    if folded:
+        folding.fold(conn.db(), catalogue._p_oid, all_rows=True)
+    transaction.begin()
+    conn.db().undo(made)
+    if folded:
+        with pytest.raises(UndoError):
+            transaction.commit()
+        transaction.abort()
+    else:
+        transaction.commit()
+    transaction.begin()
+    assert references(catalogue.rows()) == ["S-1", "S-2", *(["S-3"] if folded else []), "S-4"]
 
 
 def test_the_same_entity_indexed_twice_at_the_same_time_conflicts(catalogue: Any, other: Any):
