@@ -91,7 +91,8 @@ for _class in (Tag, Tags):
 
 def tags_of(connection: Connection) -> Tags | None:
     """The tags of a connection's database, None where nothing was ever tagged."""
-    found = connection.get(z64).get(NAME)
+    root = connection.get(z64)
+    found = root.get(NAME) if hasattr(root, "get") else None  # the root of another program's database may be anything
     return found if isinstance(found, Tags) else None
 
 
