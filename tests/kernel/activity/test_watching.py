@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import threading
 import time
@@ -180,6 +181,10 @@ def test_without_a_dispatcher_the_database_tells(data: ZBigArray, conn: Any) -> 
         picture = monitor.look()
         assert (picture.health, picture.counts["waiting"], picture.nodes) == ("stalled", 1, ())
     assert "no dispatcher answers" in CliRunner().invoke(main, ["activity"]).output
+    told = json.loads(CliRunner().invoke(main, ["activity", "--db", conn.url, "--json"]).output)
+    assert (told["health"], told["counts"]["waiting"]) == ("stalled", 1)
+    misplaced = CliRunner().invoke(main, ["activity", "--db", conn.url, "list"])
+    assert (misplaced.exit_code, "behind the subcommand: wendelin activity list" in misplaced.output) == (2, True)
 
 
 def test_a_stranger_is_told_nothing(data: ZBigArray, local: Dispatcher, conn: Any) -> None:
