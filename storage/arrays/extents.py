@@ -350,7 +350,7 @@ class Extents(Persistent):
 
     def set_aside(self) -> None:
         """Move patches out of the record, and what lies before them into the base. No page moves."""
-        lead, size, log, index = self._lead or 0, self.pages_per_block, self.log, self.index
+        lead, size, index = self._lead or 0, self.pages_per_block, self.index
         first, patches = self.entries[:lead], self.entries[lead:]
         if first:
             index = (index or ExtentIndex([0], [ExtentChunk([], {})])).painted(painted(first), self.segments)
@@ -361,7 +361,6 @@ class Extents(Persistent):
         self.passed = longer_summary(self.passed, more)
         self.entries = []
         self._name({})
-        self._v_painted = self.older.log if first and self.older else log
 
     def fold(self, above: list[Run] | None = None, segments: Segments | None = None) -> None:
         """Move the log into the base; `above`: runs of new `segments` with the same bytes, laid over it."""

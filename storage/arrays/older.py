@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from persistent import Persistent
 
 from wendelin.storage.arrays.log import Entry, Packer, State, unpacked_log
-from wendelin.storage.arrays.merge import painted
 from wendelin.storage.arrays.patches import Layers
 from wendelin.storage.arrays.runs import Run
 
@@ -39,7 +38,8 @@ class ExtentPatches(Persistent):
         """The pages that have patches here, each by the number of its last one."""
         found = self.__dict__.get("_v_log")
         if found is None:
-            found = self._v_log = painted(self.entries)
+            last = {run[0]: run for _, _, _, runs in self.entries for run in runs}  # a patch is of one page
+            found = self._v_log = sorted(last.values())
         return found
 
     @property
