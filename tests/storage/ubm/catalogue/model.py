@@ -11,7 +11,7 @@ from typing import Any
 import hypothesis.strategies as st
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
-UIDS = [f"{number:032x}" for number in range(24)]
+UIDS = [f"{number:032x}" for number in range(8)]
 TYPES, STATES, ROLES = ["plant", "sensor", "plant2"], ["draft", "validated"], ["item", "path", "node"]
 REFERENCES = ["PLANT-4", "PLANT-40", "SEN-1", "sen-2", "Ä[1]", "SEN-*", ""]
 WORDS = ["Inverter", "inverse", "Straße", "STRASSE", "Öl", "ol", "roof", "Roof_4", "12.3 kW", "ﬁne", "中文", "b"]

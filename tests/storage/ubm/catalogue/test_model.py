@@ -16,7 +16,7 @@ from ZODB.POSException import ConflictError
 from tests.storage.ubm.catalogue import model
 from wendelin.storage.database.connection import DB
 from wendelin.storage.ubm.catalogue import catalogue as module
-from wendelin.storage.ubm.catalogue import ordering
+from wendelin.storage.ubm.catalogue import folding, ordering
 from wendelin.storage.ubm.catalogue.catalogue import Catalogue
 
 Rows = dict[str, dict[str, Any]]
@@ -55,6 +55,7 @@ class Machine(RuleBasedStateMachine):
         self.sides = [Side(self.db, {})]
         self.sides[0].connection.root()["catalogue"] = Catalogue()
         self.sides[0].manager.commit()
+        self.oid = self.sides[0].catalogue._p_oid
         self.sides.append(Side(self.db, {}))
 
     @initialize(loaded=st.sampled_from([0, 500]))
@@ -143,6 +144,11 @@ class Machine(RuleBasedStateMachine):
         expected = {name for name, row in each.rows.items() if any(uid in uids for uids in row["relations"].values())}
         assert {row["uid"] for row in each.catalogue.referring(uid)} == expected
         assert (uid in each.catalogue) == (uid in each.rows)
+
+    @rule()
+    def fold(self) -> None:
+        """All that is committed moves into the trees, whatever the sides are about to commit."""
+        folding.fold(self.db, self.oid, all_rows=True)
 
     @rule(side=ours_or_theirs)
     def rebuild(self, side: int) -> None:
