@@ -63,7 +63,8 @@ class ActivityHandle:
     def progress(self) -> Progress | None:
         """What it said last of itself by `wendelin.progress`; None while it does not run, or says nothing."""
         with Monitor(self.url) as monitor:
-            return monitor.progress(self.uid)
+            found = monitor.progress(self.uid)
+        return None if self.done() else found  # the dispatcher hears of its end a moment after the database
 
     def cancel(self) -> bool:
         """Let it not run, or end it while it runs; False when it has ended already.
