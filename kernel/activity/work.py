@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from contextvars import ContextVar
 from typing import Any
 
@@ -13,7 +14,15 @@ from wendelin.storage.database.connect import connect
 from wendelin.storage.database.urls import LocalURL, parse
 from wendelin.storage.errors import UnavailableError
 
-_connections: dict[str, Any] = {}
+
+class _Connections(threading.local):
+    """Of one thread, since transactions are: workers of a cluster may have several."""
+
+    def __init__(self) -> None:
+        self.by_url: dict[str, Any] = {}
+
+
+_connections = _Connections()
 
 #: The database's URL as this node knows it, and the node's name, when it works for a dispatcher elsewhere.
 _here: ContextVar[tuple[str, str]] = ContextVar("wendelin_here", default=("", ""))
@@ -39,11 +48,11 @@ def work_for(data: bytes, url: str, node: str) -> tuple[bytes, bytes]:
 
 
 def _connection(url: str) -> Any:
-    found = _connections.get(url)
+    found = _connections.by_url.get(url)
     if found is None or found[0] != os.getpid() or found[1].opened is None:
         if was_stopped(url):  # connecting would start it again
             raise UnavailableError(f"{url} was stopped on purpose; to start it: wendelin.connect({url!r})")
-        found = _connections[url] = (os.getpid(), connect(url))
+        found = _connections.by_url[url] = (os.getpid(), connect(url))
     return found[1]
 
 

@@ -1,0 +1,51 @@
+"""What a worker runs, when it has several threads, as one of a cluster may."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import transaction
+
+import wendelin
+from wendelin import ZBigArray
+from wendelin.kernel.activity.work import _connections, work
+from wendelin.storage.activities import active
+from wendelin.storage.activities.queue import queue_of
+from wendelin.storage.activities.run import Outcome
+
+both = threading.Barrier(2, timeout=60)
+
+
+@wendelin.operation
+def meet(data: ZBigArray, number: int) -> None:
+    both.wait()
+    data.append([number])
+
+
+def test_threads_of_a_worker_have_transactions_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(active, "after_commit", [])
+    connection = wendelin.connect(f"file://{tmp_path}/db")
+    data = connection.root()["data"] = ZBigArray((0,), "i8")
+    transaction.commit()
+    for number in range(2):
+        data.activate().meet(number)
+    transaction.commit()
+    oids = [message._p_oid for message in queue_of(connection) or ()]
+    with ThreadPoolExecutor(2) as threads:
+
+        def one(oid: bytes) -> list[Outcome]:
+            try:
+                return work(connection.url, [oid], None, "here")
+            finally:
+                transaction.abort()
+                _connections.by_url.pop(connection.url)[1].close()
+
+        outcomes = list(threads.map(one, oids))
+    assert [(it.kind, it.oid) for found in outcomes for it in found] == [("ended", oid) for oid in oids]
+    transaction.begin()
+    assert sorted(data[:]) == [0, 1]
+    transaction.abort()
+    connection.close()
