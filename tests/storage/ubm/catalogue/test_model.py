@@ -62,11 +62,21 @@ class Machine(RuleBasedStateMachine):
     def start(self, loaded: int) -> None:
         self.patch.setattr(ordering, "_LOADED", loaded)
 
-    @rule(side=ours_or_theirs, uid=model.uids, row=model.rows)
-    def index(self, side: int, uid: str, row: dict[str, Any]) -> None:
+    @rule(
+        side=ours_or_theirs,
+        several=st.dictionaries(model.uids, model.rows, min_size=1, max_size=4),
+        then=st.sampled_from(["", "commit", "fold"]),
+    )
+    def index(self, side: int, several: dict[str, dict[str, Any]], then: str) -> None:
         each = self.sides[side]
-        each.catalogue.index(uid, {"uid": uid, **row})
-        each.rows[uid] = each.touched[uid] = row
+        for uid, row in several.items():
+            each.catalogue.index(uid, {"uid": uid, **row})
+            each.rows[uid] = each.touched[uid] = row
+        if then:
+            self.commit(side)
+        if then == "fold":
+            self.fold()
+            each.begin(self.committed)
 
     @rule(side=ours_or_theirs, uid=model.uids)
     def unindex(self, side: int, uid: str) -> None:
@@ -173,5 +183,5 @@ class Machine(RuleBasedStateMachine):
 
 TestMachine = Machine.TestCase
 TestMachine.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=80, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
