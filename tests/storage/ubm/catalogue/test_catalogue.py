@@ -19,7 +19,7 @@ from tests.storage.database.children import children
 from tests.storage.database.servers import zeo_server
 from wendelin.storage.errors import QueryError
 from wendelin.storage.ubm.catalogue import catalogue as module
-from wendelin.storage.ubm.catalogue import folding
+from wendelin.storage.ubm.catalogue import folding, ordering
 from wendelin.storage.ubm.catalogue.catalogue import Catalogue
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -97,6 +97,22 @@ def test_pages_by_rank_hold_each_row_once():
             found, after = found + references(page), page.next
             assert page.total == 50
         assert sorted(found) == sorted(f"S-{number}" for number in range(50))
+
+
+@pytest.mark.parametrize("sort", ["title", "-title", "created", "-modified", "start"])
+@pytest.mark.parametrize("loaded", [0, 500])
+def test_pages_of_rows_that_sort_alike_hold_each_once(sort: str, loaded: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ordering, "_LOADED", loaded)
+    catalogue = Catalogue()
+    put(catalogue, *(row(number, title="the same title") for number in range(20)))
+    catalogue.fold_here()
+    put(catalogue, *(row(number, title="the same title") for number in range(15, 25)))
+    found: list[str] = []
+    after = None
+    while after or not found:
+        page = catalogue.search(sort=sort, limit=4, after=after)
+        found, after = found + references(page), page.next
+    assert sorted(found) == sorted(f"S-{number}" for number in range(25))
 
 
 @pytest.mark.parametrize(
