@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from typing import Any, Final
 
 import ipywidgets
@@ -18,7 +19,7 @@ import transaction
 from jupyter_bokeh.widgets import BokehModel
 
 import wendelin
-from wendelin.notebooks.solar import fleet, plots, store, words
+from wendelin.notebooks.solar import fleet, orders, plots, store, words
 from wendelin.notebooks.solar.dates import day, month
 from wendelin.notebooks.solar.readings import digest
 from wendelin.notebooks.solar.report import Report
@@ -160,9 +161,12 @@ class Dashboard:
                 self._problems.pop(system_id, None)
             else:
                 self._compute(root, system_id)
+                if system_id in self.reports:
+                    planned = orders.of_plant(root, system_id)
+                    self.reports[system_id] = replace(self.reports[system_id], orders=planned)
 
     def _compute(self, root: Any, system_id: str) -> None:
-        records = root[f"solar/{system_id}/measurements"][:].copy()
+        records = store.measurements(root, system_id)[:].copy()
         now = digest(records)
         done = self._computed.get(system_id)
         if done is not None and done.summary["digest"] == now:
@@ -287,6 +291,8 @@ def detail(report: Report) -> list[Any]:
         "Darker boxes: more hours of that month.",
     )
     advice = cards.section("What to do") + cards.advice(words.suggestions(report))
+    if report.orders:
+        advice += cards.section("Maintenance orders", words.ORDERS_REST_ON) + cards.advice(words.orders(report))
     grid = ipywidgets.GridBox([Plot(plot) for plot in (plots.yearly(report), plots.slopes(report)) if plot is not None])
     grid.add_class("wendelin-plots")
     return [
@@ -321,4 +327,5 @@ class Plot(BokehModel):
 
 
 def _same(shown: Report, report: Report) -> bool:
-    return bool(shown.system.id == report.system.id and shown.summary["digest"] == report.summary["digest"])
+    same = shown.system.id == report.system.id and shown.summary["digest"] == report.summary["digest"]
+    return bool(same and shown.orders == report.orders)

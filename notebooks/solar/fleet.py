@@ -66,7 +66,7 @@ def key_figures(reports: Sequence[Report]) -> list[Figure]:
         Figure("Systems", str(len(reports)), hint=f"{sum(known) / 1000:,.1f} kWp together"),
         Figure("Energy of a year", value, unit, "each system's last 365 days with data"),
         Figure("Degradation known", f"{len(rates)} of {len(reports)}", hint="the others have too few valid data"),
-        Figure("Need somebody now", str(len(urgent)), hint=f"{len(planned)} more need planning"),
+        Figure("Need somebody now", str(len(urgent)), hint=f"{len(planned)} more need planning{_open_orders(reports)}"),
         at_stake(reports),
     ]
 
@@ -87,4 +87,20 @@ def at_stake(reports: Sequence[Report]) -> Figure:
     hint = (
         f"{words.energy(sum(s['energy'] for s in items))}; assumed tariff {assumed['tariff']:.2f} {assumed['currency']}"
     )
-    return Figure("At stake a year", f"{total:,.0f}", assumed["currency"], f"{hint}/kWh")
+    return Figure("At stake a year", f"{total:,.0f}", assumed["currency"], f"{hint}/kWh{_cost_of_orders(reports)}")
+
+
+def _open_orders(reports: Sequence[Report]) -> str:
+    count = sum(order.is_open for report in reports for order in report.orders)
+    return f"; {count} {'order is' if count == 1 else 'orders are'} open" if count else ""
+
+
+def _cost_of_orders(reports: Sequence[Report]) -> str:
+    """What the open orders cost that are expected to save something, where their prices are known."""
+    found = [
+        order for report in reports for order in report.orders if order.is_open and order.expected_saving is not None
+    ]
+    costs = [order.expected_cost for order in found if order.expected_cost is not None]
+    if not costs or len({cost.currency for cost in costs}) > 1:
+        return ""
+    return f"; orders for it cost {sum(cost.amount for cost in costs):,.0f} {costs[0].currency} at assumed prices"

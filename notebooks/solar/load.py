@@ -3,7 +3,7 @@
 * One transaction a system: a reader sees a system with its measurements and the figures computed from them, or not
   at all. Stopping in the middle leaves the systems that were finished.
 * Running it again changes nothing: a file that was loaded already is known by its digest, rows appended since then
-  stay, figures of older formulas are computed anew.
+  stay, figures of older formulas are computed anew; a database that was loaded before there were entities gets them.
 * Your own plants: `store_system` (whole), `update` (later rows). Both commit.
 """
 
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Loaded:
-    """What was done with one system: `done` is "loaded", "analysed" or "kept"."""
+    """What was done with one system: `done` is "loaded", "analysed", "described" or "kept"."""
 
     system: System
     done: str
@@ -48,6 +48,7 @@ class Loaded:
         words = {
             "loaded": f"loaded {self.rows} rows and analysed them",
             "analysed": f"{self.rows} rows were there, analysed them anew",
+            "described": f"{self.rows} rows and their figures were there, made their entities",
             "kept": f"{self.rows} rows and their figures were there already",
         }
         return f"system {self.system.id}, {self.system.place}: {words[self.done]} ({self.seconds:.1f} s)"
@@ -76,7 +77,9 @@ def load_system(connection: Any, system: System, folder: Path = DATA, *, force: 
         if done == "loaded" or not store.is_current(root, system.id):
             store.refresh(root, system.id)
             done = "loaded" if done == "loaded" else "analysed"
-        return done, len(root[f"solar/{system.id}/measurements"])
+        elif store.describe(root, system.id):
+            done = "described"
+        return done, len(store.measurements(root, system.id))
 
     done, rows = _committed(connection, f"solar: system {system.id}, {system.place}", change)
     return Loaded(system, done, rows, time.perf_counter() - started)

@@ -11,7 +11,7 @@ doi 10.1002/pip.2744). Typical temperature-corrected performance ratio of a heal
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final
 
@@ -54,13 +54,17 @@ class Assumptions:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """`what` to do and `why`; `energy` kWh per year and `money` per year it is worth, None where that is unknown."""
+    """`what` to do and `why`; `energy` kWh per year and `money` per year it is worth, None where that is unknown.
+
+    `kind` is that of a maintenance order (`orders.SERVICES`).
+    """
 
     urgency: Urgency
     what: str
     why: str
     energy: float | None = None
     money: float | None = None
+    kind: str = "inspection"
 
 
 @dataclass(frozen=True)
@@ -96,10 +100,8 @@ def suggest(findings: Findings, assumptions: Assumptions | None = None) -> tuple
 
 def _priced(suggestion: Suggestion, money: Assumptions) -> Suggestion:
     if suggestion.energy is None or not np.isfinite(suggestion.energy):
-        return Suggestion(suggestion.urgency, suggestion.what, suggestion.why)
-    return Suggestion(
-        suggestion.urgency, suggestion.what, suggestion.why, suggestion.energy, suggestion.energy * money.tariff
-    )
+        return replace(suggestion, energy=None, money=None)
+    return replace(suggestion, money=suggestion.energy * money.tariff)
 
 
 def _down_now(f: Findings) -> Suggestion | None:
@@ -116,6 +118,7 @@ def _down_now(f: Findings) -> Suggestion | None:
         "Send somebody to the inverter",
         f"no output in sunshine since {day(since)}, while the irradiance sensor goes on",
         f.yearly_energy,
+        kind="repair",
     )
 
 
@@ -177,7 +180,7 @@ def _no_meter(f: Findings) -> Suggestion | None:
     if light is None:
         return None
     if power is None:
-        return Suggestion(Urgency.NOW, "Connect the power meter", "no power value was ever recorded")
+        return Suggestion(Urgency.NOW, "Connect the power meter", "no power value was ever recorded", kind="repair")
     silent = (light - power) / pd.Timedelta(days=1)
     if silent < 30:
         return None
@@ -186,6 +189,7 @@ def _no_meter(f: Findings) -> Suggestion | None:
         "Restore the power meter's connection",
         f"no power value since {day(power)}, while irradiance was recorded until {day(light)}: "
         f"for {silent:.0f} days nobody knew what the plant gave",
+        kind="repair",
     )
 
 
@@ -246,6 +250,7 @@ def _dirt(f: Findings) -> Suggestion | None:
         "Compare the price of a cleaning with what dirt costs",
         f"dirt takes {100 * (1 - ratio):.1f} % of the energy on average",
         (1 / ratio - 1) * f.yearly_energy,
+        kind="cleaning",
     )
 
 
@@ -281,6 +286,7 @@ def _clock(f: Findings) -> Suggestion | None:
         "Set the data logger's clock to a fixed zone",
         f"{100 * share:.0f} % of the stamps are off by about an hour, the first on {day(first)}: "
         "summer time, most likely",
+        kind="calibration",
     )
 
 
@@ -297,6 +303,7 @@ def _night(f: Findings) -> Suggestion | None:
         "Check the power meter's zero and what runs at night",
         f"the meter shows {watts:.0f} W in the dark; if that is real, the plant buys this energy",
         abs(watts) * hours / 1000 if watts < 0 else None,
+        kind="calibration",
     )
 
 
@@ -313,6 +320,7 @@ def _sensors(f: Findings) -> Suggestion | None:
         Urgency.PLAN,
         f"Repair the {worst} sensor",
         f"{100 * shares[worst]:.0f} % of its daylight values cannot be true: those hours are lost for every judgement",
+        kind="repair",
     )
 
 

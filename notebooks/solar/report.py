@@ -6,7 +6,7 @@ Light to import: `analysis`, which makes reports, imports the scientific package
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ import pandas as pd
 
 from wendelin.notebooks.solar.readings import stamps
 from wendelin.notebooks.solar.systems import System
+
+if TYPE_CHECKING:
+    from wendelin.notebooks.solar.orders import Order
 
 VERSION: Final = 1
 """Raise it when a formula changes: stored figures of another version count as stale."""
@@ -41,6 +44,8 @@ class Report:
         Year-on-year slopes (%/year), see `degradation.Degradation.slopes`; empty when there is no rate.
     stale : bool
         The stored figures were older than the measurements: these were computed on the spot.
+    orders : tuple of Order
+        Maintenance orders, those to be done first.
     """
 
     system: System
@@ -49,6 +54,7 @@ class Report:
     flags: pd.DataFrame
     slopes: pd.DataFrame
     stale: bool = False
+    orders: tuple[Order, ...] = ()
 
     @property
     def end(self) -> pd.Timestamp:

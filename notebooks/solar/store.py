@@ -10,6 +10,9 @@
     solar/<system>/analysis/daily    ZBigArray (days,) of `report.DAILY_DTYPE`
     solar/<system>/analysis/slopes   ZBigArray (pairs,) of `report.SLOPE_DTYPE`
 
+What the data are and what happened to them is told by entities, which are made along (`entities`, `movements`,
+`orders`) and through which systems and arrays are found; the paths stay, and serve databases that have no entities yet.
+
 Nothing here commits: callers own the transaction. Two transactions that change the same system conflict
 (`ZODB.POSException.ConflictError`: try again); different systems do not. Only plain values and arrays are stored, no
 class of this application, so its modules may move.
@@ -18,6 +21,7 @@ class of this application, so its modules may move.
 from __future__ import annotations
 
 from collections.abc import MutableMapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +29,7 @@ import numpy.typing as npt
 import pandas as pd
 
 import wendelin
+from wendelin.notebooks.solar import entities, movements, orders
 from wendelin.notebooks.solar import report as reports
 from wendelin.notebooks.solar.errors import MeasurementsError, NothingLoadedError, UnknownSystemError
 from wendelin.notebooks.solar.flags import monthly_shares
@@ -43,7 +48,11 @@ def system_ids(root: Root) -> list[str]:
     """Systems with measurements in the database, in order of their number, then their name."""
     if "solar" not in root:
         return []
-    known = [name for name in root["solar"] if f"{name}/measurements" in root["solar"]]
+    home = root["solar"]
+    known = {
+        name for name in entities.plants(root) if f"{name}/system" in home and measurements(root, name) is not None
+    }
+    known |= {name for name in home if f"{name}/measurements" in home}
     return sorted(known, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
 
 
@@ -63,19 +72,27 @@ def system_of(root: Root, system_id: str) -> System:
     return System.from_dict(root[f"solar/{system_id}/system"])
 
 
+def measurements(root: Root, system_id: str) -> Any:
+    """The array of `system_id`'s measurements, through the sensors that carry it; None when there is none."""
+    return entities.array(root, system_id, "measurements")
+
+
 def frame_of(root: Root, system_id: str) -> pd.DataFrame:
     """The measurements of `system_id` as a frame (a copy: changing it changes nothing that is stored)."""
     system_of(root, system_id)
-    return from_records(root[f"solar/{system_id}/measurements"][:])
+    return from_records(measurements(root, system_id)[:])
 
 
 def write(root: Root, system: System, frame: pd.DataFrame, *, source: str = "") -> None:
-    """Put `system` with its whole `frame` in place of what there was."""
+    """Put `system` with its whole `frame` in place of what there was; `source` names the file it came from."""
     records = to_records(frame, system)
     home = f"solar/{system.id}"
     root[f"{home}/system"] = system.to_dict()
     _put(root, f"{home}/measurements", records)
-    root[f"{home}/source"] = {"name": source, "rows": len(records), "digest": digest(records)}
+    fingerprint = digest(records)
+    root[f"{home}/source"] = {"name": source, "rows": len(records), "digest": fingerprint}
+    entities.describe(root, system, anew=True)
+    movements.loaded(root, system, source, len(records), fingerprint)
 
 
 def append(root: Root, system_id: str, frame: pd.DataFrame) -> None:
@@ -88,7 +105,8 @@ def append(root: Root, system_id: str, frame: pd.DataFrame) -> None:
     """
     system = system_of(root, system_id)
     records = to_records(frame, system)
-    array = root[f"solar/{system_id}/measurements"]
+    describe(root, system_id)
+    array = measurements(root, system_id)
     if len(array):
         last = int(array[-1][TIME])
         if int(records[0][TIME]) <= last:
@@ -98,12 +116,13 @@ def append(root: Root, system_id: str, frame: pd.DataFrame) -> None:
                 "pass only later rows, e.g. frame[frame.index > store.end(root, system_id)]"
             )
     array.append(records)
+    movements.appended(root, system, len(records))
 
 
 def end(root: Root, system_id: str) -> pd.Timestamp:
     """Stamp of the last row of `system_id` (UTC)."""
     system_of(root, system_id)
-    stamp = pd.Timestamp(int(root[f"solar/{system_id}/measurements"][-1][TIME]), unit="ns", tz="UTC")
+    stamp = pd.Timestamp(int(measurements(root, system_id)[-1][TIME]), unit="ns", tz="UTC")
     assert isinstance(stamp, pd.Timestamp)
     return stamp
 
@@ -113,16 +132,45 @@ def is_current(root: Root, system_id: str) -> bool:
     stored = root.get(f"solar/{system_id}/analysis/summary") if f"solar/{system_id}/analysis" in root else None
     if stored is None or stored.get("version") != VERSION:
         return False
-    array = root[f"solar/{system_id}/measurements"]
+    array = measurements(root, system_id)
     return bool(stored["rows"] == len(array) and stored["digest"] == digest(array[:]))
 
 
 def refresh(root: Root, system_id: str) -> Analysis:
-    """Analyse the stored rows of `system_id` and store the figures beside them."""
+    """Analyse the stored rows of `system_id`, store the figures beside them, and plan the maintenance they ask for."""
+    describe(root, system_id)
+    began = datetime.now(UTC)
+    analysis = compute_figures(root, system_id)
+    entities.describe(root, analysis.system)  # the arrays of figures may be new
+    _tell(root, analysis.system, root[f"solar/{system_id}/analysis/summary"], began)
+    return analysis
+
+
+def describe(root: Root, system_id: str) -> bool:
+    """Make the entities of a system that was loaded before there were any; whether that was needed."""
+    system = system_of(root, system_id)
+    changed = entities.describe(root, system)
+    if not movements.ingestions(root, system_id):
+        source = root.get(f"solar/{system_id}/source") or {"name": "", "rows": 0, "digest": "unknown"}
+        movements.loaded(root, system, source["name"], source["rows"], source["digest"], when_known=False)
+        if is_current(root, system_id):
+            _tell(root, system, root[f"solar/{system_id}/analysis/summary"], None)
+        changed = True
+    return changed
+
+
+def _tell(root: Root, system: System, summary: dict[str, Any], began: datetime | None) -> None:
+    """Figures are there: what they come from, and which maintenance they ask for."""
+    found = movements.analysed(root, system, summary, began)
+    orders.plan(entities.plant(root, system.id), found["maintenance"], summary)
+
+
+def compute_figures(root: Root, system_id: str) -> Analysis:
+    """Analyse the stored rows of `system_id` and store the figures beside them, without a word to the entities."""
     from wendelin.notebooks.solar import analysis as figures  # seconds of imports that a reader can do without
 
     system = system_of(root, system_id)
-    records = root[f"solar/{system_id}/measurements"][:]
+    records = measurements(root, system_id)[:]
     analysis = figures.analyse(system, from_records(records))
     home = f"solar/{system_id}/analysis"
     root[f"{home}/summary"] = figures.summary(analysis, digest(records))
@@ -137,13 +185,14 @@ def report(root: Root, system_id: str) -> Report | None:
     system = system_of(root, system_id)
     if not is_current(root, system_id):
         return None
-    home = f"solar/{system_id}"
+    time, flags = measurements(root, system_id)[TIME], entities.array(root, system_id, "flags")
     return Report(
         system=system,
-        summary=root[f"{home}/analysis/summary"],
-        daily=reports.daily_frame(root[f"{home}/analysis/daily"][:]),
-        flags=monthly_shares(root[f"{home}/measurements"][TIME].copy(), root[f"{home}/analysis/flags"][:].copy()),
-        slopes=reports.slope_frame(root[f"{home}/analysis/slopes"][:]),
+        summary=root[f"solar/{system_id}/analysis/summary"],
+        daily=reports.daily_frame(entities.array(root, system_id, "daily")[:]),
+        flags=monthly_shares(time.copy(), flags[:].copy()),
+        slopes=reports.slope_frame(entities.array(root, system_id, "slopes")[:]),
+        orders=orders.of_plant(root, system_id),
     )
 
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from wendelin.notebooks.solar.report import Report
 from wendelin.widgets.table import Kind
+
+if TYPE_CHECKING:
+    from wendelin.notebooks.solar.orders import Order
+    from wendelin.storage.ubm.quantity import Money
 
 URGENCY: Final[dict[str, tuple[str, Kind]]] = {
     "NOTHING": ("Nothing to do", "good"),
     "WATCH": ("Keep watching", "unknown"),
     "PLAN": ("Plan", "watch"),
     "NOW": ("Now", "bad"),
+}
+ORDER: Final[dict[str, tuple[str, Kind]]] = {
+    "draft": ("Draft", "unknown"),
+    "planned": ("Planned", "unknown"),
+    "confirmed": ("Confirmed", "watch"),
+    "started": ("In work", "watch"),
+    "stopped": ("Done, to be settled", "watch"),
+    "delivered": ("Settled", "good"),
 }
 GOOD_SHARE: Final = 0.85
 POOR_SHARE: Final = 0.60
@@ -121,3 +133,39 @@ def worth(suggestion: dict[str, Any], assumed: dict[str, Any]) -> str:
     price = f"{assumed['tariff']:.2f} {assumed['currency']}/kWh"
     value = money(suggestion["money"], assumed["currency"])
     return f"Worth about {energy(suggestion['energy'])} or {value} a year (assumed tariff {price})"
+
+
+ORDERS_REST_ON: Final = (
+    "Costs are the prices of the services, savings energy at a tariff; both are assumptions until yours are set."
+)
+
+
+def orders(report: Report) -> list[tuple[str, Kind, str, str, str]]:
+    """Maintenance orders as `wendelin.widgets.cards.advice` takes them."""
+    return [
+        (*ORDER[each.state], each.title, f"{each.reference}. {expected(each)}", actual(each)) for each in report.orders
+    ]
+
+
+def expected(order: Order) -> str:
+    """``"Expected to cost 300 USD and to save 2,131 USD a year."``"""
+    cost, saving = exact(order.expected_cost), exact(order.expected_saving)
+    if not saving:
+        return f"Expected to cost {cost or 'an unknown sum'}; what it saves is not known."
+    return f"Expected to cost {cost or 'an unknown sum'} and to save {saving} a year."
+
+
+def actual(order: Order) -> str:
+    """What it did, and how much better or worse than expected that is; nothing as long as nothing is known."""
+    said = [f"cost {exact(order.actual_cost)}"] if order.actual_cost is not None else []
+    said += [f"saved {exact(order.actual_saving)}"] if order.actual_saving is not None else []
+    outcome = order.outcome
+    if outcome is not None:
+        better = "better" if outcome.amount >= 0 else "worse"
+        said.append(f"{abs(outcome.amount):,.0f} {outcome.currency} {better} than expected")
+    return f"It {', '.join(said)}" if said else ""
+
+
+def exact(sum_: Money | None) -> str:
+    """``"2,131 USD"``; nothing for None."""
+    return "" if sum_ is None else f"{sum_.amount:,.0f} {sum_.currency}".replace("-", "−")

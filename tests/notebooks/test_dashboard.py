@@ -98,6 +98,37 @@ def test_a_system_is_shown_with_all_its_parts() -> None:
 
 
 @pytest.mark.usefixtures("filled")
+def test_maintenance_orders_appear_and_follow_what_is_done() -> None:
+    """Planned by an update elsewhere, confirmed there by hand: the page shows both, with cost and saving."""
+
+    async def scenario(board: Dashboard) -> None:
+        def shown() -> str:
+            return "".join(getattr(child, "value", "") for child in board._detail.children)
+
+        assert "Maintenance orders" not in shown()
+        await elsewhere("load.store_system(db, plants.PLANT, plants.frame(60, level=0.5))")
+        await until(lambda: "Expected to cost 300 USD and to save" in shown())
+        assert "assumptions until yours are set" in shown()
+        await elsewhere('wendelin.entities(db).search(type="maintenance_order")[0].do("confirm")')
+        await until(lambda: ">Confirmed<" in shown())
+
+    live(scenario)
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_database_from_before_entities_is_shown() -> None:
+    """A reader makes none: it finds plants and arrays by their paths."""
+
+    async def scenario(board: Dashboard) -> None:
+        await elsewhere('del db.root()["entities"]')
+        await elsewhere('store.write(db.root(), plants.PLANT, plants.frame(41)); del db.root()["entities"]')
+        await until(lambda: "Data until 11 July 2015" in board._header.value)
+        assert board.reports["plant"].orders == ()
+
+    live(scenario)
+
+
+@pytest.mark.usefixtures("filled")
 def test_the_database_cannot_be_written_from_it() -> None:
     async def scenario(board: Dashboard) -> None:
         assert board._connection.read_only

@@ -26,7 +26,7 @@ def root(db: Any) -> Any:
 
 
 def test_everything_lies_where_it_is_documented(root: Any) -> None:
-    names = [path for path, _ in root.walk()]
+    names = [path for path, _ in root.walk() if path.startswith("solar/")]
     assert names == [
         "solar/plant/analysis/daily",
         "solar/plant/analysis/flags",
