@@ -58,7 +58,8 @@ def pack(db: DB, until: datetime | None = None) -> Packed:
     wanted = datetime.now(UTC) if until is None else until
     held = binding(db, last_tid(wanted))
     before = size(db)
-    db.pack(wanted.timestamp() if until is not None else None)
+    # A time stands for all of its microsecond: the state at `until` itself is the oldest that is kept.
+    db.pack(wanted.timestamp() + 1e-6 if until is not None else None)
     reached = time_of(held[0].tid) if held else wanted
     return Packed(reached, held, before, size(db))
 

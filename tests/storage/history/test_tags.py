@@ -53,7 +53,7 @@ def test_packing_keeps_the_bytes_of_a_tagged_array_and_no_others(
     root["kept"][:] = np.zeros((), root["kept"].dtype)
     commit(conn)
     root["kept"][:]["t"] = 7
-    del root["lost"], array
+    del root["lost"]
     commit(conn)
     files = len(blobs(tmp_path))
     conn.cacheMinimize()
