@@ -103,4 +103,4 @@ def _cost_of_orders(reports: Sequence[Report]) -> str:
     costs = [order.expected_cost for order in found if order.expected_cost is not None]
     if not costs or len({cost.currency for cost in costs}) > 1:
         return ""
-    return f"; orders for it cost {sum(cost.amount for cost in costs):,.0f} {costs[0].currency} at assumed prices"
+    return f"; orders cost {sum(cost.amount for cost in costs):,.0f} {costs[0].currency}, assumed"

@@ -64,10 +64,10 @@ def system_of(root: Root, system_id: str) -> System:
     NothingLoadedError, UnknownSystemError
         There are no solar data at all; or not of this system.
     """
-    known = system_ids(root)
-    if not known:
-        raise NothingLoadedError(f"this database holds no solar data: run {HOW_TO_LOAD}")
-    if system_id not in known:
+    if f"solar/{system_id}/system" not in root or measurements(root, system_id) is None:
+        known = system_ids(root)
+        if not known:
+            raise NothingLoadedError(f"this database holds no solar data: run {HOW_TO_LOAD}")
         raise UnknownSystemError(f"no system {system_id!r} in this database; it holds {', '.join(known)}")
     return System.from_dict(root[f"solar/{system_id}/system"])
 

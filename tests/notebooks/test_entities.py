@@ -229,7 +229,7 @@ def test_a_suggestion_is_planned_with_cost_and_saving(db: Any) -> None:
     assert "Expected to cost 300 USD and to save" in shown[0][3]
     figures = {each.label: each.hint for each in fleet.key_figures([store.report(db.root(), "plant")])}  # type: ignore[list-item]
     assert figures["Need somebody now"] == "1 more need planning; 1 order is open"
-    assert figures["At stake a year"].endswith("orders for it cost 300 USD at assumed prices")
+    assert figures["At stake a year"].endswith("orders cost 300 USD, assumed")
 
 
 def test_orders_follow_the_figures_until_they_are_confirmed(db: Any) -> None:

@@ -116,6 +116,8 @@ def test_a_manager_sees_the_fleet_chooses_a_system_and_follows_commits(page: Pag
     assert "no rate yet" in fleet.inner_text()
     assert "comparing years needs 2" in fleet.inner_text()
     assert "CC BY 4.0" in page.locator(".wendelin-footer").inner_text()
+    page.get_by_role("heading", name="Maintenance orders").wait_for()
+    assert page.get_by_text("Expected to cost 300 USD and to save 9 USD a year.").count() == 1
     assert page.get_by_role("status").filter(has_text="Connected").count() == 1
 
     # a system by keyboard
