@@ -8,10 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ZODB.POSException import ReadOnlyError
-
-from wendelin.storage.history.moments import time_of
-
 if TYPE_CHECKING:
     from wendelin.storage.database.connection import Connection
 
@@ -48,6 +44,8 @@ def last_transactions(conn: Connection, n: int = 10) -> list[TransactionInfo]:
         raise ValueError(f"n is {n}; how many transactions? last_transactions(conn, 10)")
     if n == 0:
         return []
+    from ZODB.POSException import ReadOnlyError  # not at the top: importing `connect` loads this module
+
     try:
         entries = conn.db().storage.undoLog(0, n)
     except ReadOnlyError:  # FileStorage tells those only who could undo
@@ -57,6 +55,7 @@ def last_transactions(conn: Connection, n: int = 10) -> list[TransactionInfo]:
 
 def _walked(storage: Any, n: int) -> list[TransactionInfo]:
     """The same by walking through all transactions."""
+    from wendelin.storage.history.moments import time_of
     from wendelin.storage.history.states import transactions_from
 
     with transactions_from(storage) as found:
