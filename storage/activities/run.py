@@ -80,7 +80,7 @@ def run(connection: Any, oids: Sequence[bytes], group: str | None = None, node: 
         return _one_after_the_other(connection, oids, node)
     try:
         return _together(connection, oids, group, node)
-    except Exception as error:  # noqa: BLE001  # whose fault it is shows when each is run by itself
+    except BaseException as error:  # noqa: BLE001  # whose fault it is shows when each is run by itself
         log.info("a group of %d activities is run one by one: %r", len(oids), error)
         return [_alone(connection, oid, node) for oid in oids]
 
@@ -104,9 +104,9 @@ def _alone(connection: Any, oid: bytes, node: str) -> Outcome:
             return _dropped(connection, oid, error)
         except BaseException as error:
             outcome = _noted(connection, oid, error, node)
-            if not isinstance(error, Exception):
+            if isinstance(error, KeyboardInterrupt):
                 raise
-            return outcome
+            return outcome  # also of SystemExit, or the CancelledError of asyncio: a worker goes on
     return _conflicting(connection, oid, last, node)
 
 
@@ -119,7 +119,7 @@ def _one_after_the_other(connection: Any, oids: Sequence[bytes], node: str) -> l
             try:
                 outcomes += _sharing(connection, turns, node)
                 turns.settle()
-            except (Exception, SystemExit) as error:  # noqa: BLE001  # whose fault it is shows one by one
+            except BaseException as error:  # noqa: BLE001  # whose fault it is shows one by one
                 log.info("activities are run one by one: %r", error)
                 turns.again()
                 outcomes += [_alone(connection, oid, node) for oid in turns]
@@ -149,9 +149,18 @@ def _sharing(connection: Any, turns: Turns, node: str) -> list[Outcome]:
 
 
 def _together(connection: Any, oids: Sequence[bytes], group: str, node: str) -> list[Outcome]:
-    manager = connection.transaction_manager
-    with _transaction(manager) as running:
-        connection.prefetch(oids)  # in one go instead of one question after the other
+    """Those of each user in one commit: nobody's call runs on behalf of another one."""
+    connection.transaction_manager.begin()
+    connection.prefetch(oids)  # in one go instead of one question after the other
+    users: dict[str, list[bytes]] = {}
+    for oid in oids:
+        found = _pending(connection, oid)
+        users.setdefault(found.user if isinstance(found, Message) else "", []).append(oid)
+    return [outcome for some in users.values() for outcome in _of_one_user(connection, some, group, node)]
+
+
+def _of_one_user(connection: Any, oids: Sequence[bytes], group: str, node: str) -> list[Outcome]:
+    with _transaction(connection.transaction_manager) as running:
         found = [_pending(connection, oid) for oid in oids]
         messages = [message for message in found if isinstance(message, Message)]
         running.note(f"{len(messages)} activities {messages[0].method_id if messages else ''}")
@@ -182,7 +191,10 @@ def _perform(message: Message, running: Any, node: str) -> Outcome:
     """Run it and note its end, in the running transaction."""
     began = time.perf_counter()
     with _as_creator(message, running):
-        result = message.run()
+        group = message.options.group_method_id
+        if group:  # alone, but its group's operation is what knows how it is done
+            message.helper(group)([message])
+        result = None if group else message.run()
         seconds = math.inf if getattr(message, "_v_has_key", False) else time.perf_counter() - began
         _finish(message, result, node)
     return Outcome(message.uid, message._p_oid, "ended", seconds=seconds)
@@ -199,25 +211,55 @@ def _transaction(manager: Any) -> Iterator[Any]:
     """A transaction that only this block commits, at its end."""
     manager.abort()
     running = manager.begin()
-    allowed = False
+    guard = _Guard(manager)
+    manager.registerSynch(guard)
+    guard.hold(running)
+    try:
+        yield running
+        if manager.get() is not running:
+            raise ActivityError(_BEGAN)
+        guard.is_held = False
+        manager.commit()
+    except BaseException:
+        guard.is_held = False
+        manager.abort()
+        raise
+    finally:
+        manager.unregisterSynch(guard)
 
-    def refuse() -> None:
-        if not allowed:
+
+_BEGAN = "an activity aborted its transaction or began another one: leave that to the worker"
+
+
+class _Guard:
+    """Refuses that a thread commits, its running transaction or another one that it begins."""
+
+    def __init__(self, manager: Any) -> None:
+        self._manager = manager
+        self.is_held = False
+
+    def hold(self, running: Any) -> None:
+        self.is_held = True
+        running.addBeforeCommitHook(self._refuse)
+
+    def newTransaction(self, begun: Any) -> None:  # noqa: N802  # the name that transaction managers call
+        if self.is_held:
+            raise ActivityError(_BEGAN)
+
+    def beforeCompletion(self, ending: Any) -> None:  # noqa: N802  # as above
+        """Nothing; it must be there."""
+
+    def afterCompletion(self, ended: Any) -> None:  # noqa: N802  # as above
+        """After an abort the next change makes a transaction, and tells nobody."""
+        if self.is_held:
+            self._manager.get().addBeforeCommitHook(self._refuse)
+
+    def _refuse(self) -> None:
+        if self.is_held:
             raise ActivityError(
                 "an activity does not commit: what it stores is committed together with its end, when the function "
                 "returns; leave another activity for what must come later"
             )
-
-    running.addBeforeCommitHook(refuse)
-    try:
-        yield running
-        if manager.get() is not running:
-            raise ActivityError("an activity aborted its transaction or began another one: leave that to the worker")
-        allowed = True
-        manager.commit()
-    except BaseException:
-        manager.abort()
-        raise
 
 
 @contextlib.contextmanager
