@@ -95,10 +95,11 @@ class Folder(Active, Persistent, MutableMapping[str, Any]):
         """How many names this folder holds. Counts them one by one."""
         return sum(1 for _ in self.names())
 
-    def names(self, prefix: str = "") -> Iterator[str]:
-        """Sorted names that start with `prefix`. Finds the first of them without reading the others."""
-        older = iter(self._older.keys(min=prefix) if prefix else self._older.keys())
-        recent = iter(sorted(name for name in self._recent if name >= prefix))
+    def names(self, prefix: str = "", start: str = "") -> Iterator[str]:
+        """Sorted names that begin with `prefix`, from `start` on. Finds the first without reading those before it."""
+        first = max(prefix, start)
+        older = iter(self._older.keys(min=first) if first else self._older.keys())
+        recent = iter(sorted(name for name in self._recent if name >= first))
         for name in _merged(older, recent):
             if not name.startswith(prefix):
                 return

@@ -1,0 +1,1 @@
+"""What the endpoints do, one file a kind of resource. Each function runs in its request's thread and transaction."""
