@@ -77,10 +77,11 @@ class ActivityHandle:
 
         manager = transaction.TransactionManager()
         connection = connect(self.url, transaction_manager=manager)
+        found = False
         try:
             for attempt in manager.attempts(_ATTEMPTS):
-                with attempt:
-                    return _cancelled(connection, self._oid)
+                with attempt:  # not left by `return`: that would hide a conflict
+                    found = _cancelled(connection, self._oid)
         except POSKeyError:
             raise ActivityError(
                 f"activity {self.uid[:8]} ({self.name}) is not committed yet, so there is nothing to cancel: abort "
@@ -89,7 +90,7 @@ class ActivityHandle:
         finally:
             manager.abort()
             connection.close()
-        raise AssertionError("unreachable")
+        return found
 
     def result(self, timeout: float | None = None) -> Any:
         """Wait for what the call returned.

@@ -242,14 +242,14 @@ class _Guard:
         self.is_held = True
         running.addBeforeCommitHook(self._refuse)
 
-    def newTransaction(self, begun: Any) -> None:  # noqa: N802  # the name that transaction managers call
+    def newTransaction(self, begun: Any) -> None:  # the name that transaction managers call
         if self.is_held:
             raise ActivityError(_BEGAN)
 
-    def beforeCompletion(self, ending: Any) -> None:  # noqa: N802  # as above
+    def beforeCompletion(self, ending: Any) -> None:  # as above
         """Nothing; it must be there."""
 
-    def afterCompletion(self, ended: Any) -> None:  # noqa: N802  # as above
+    def afterCompletion(self, ended: Any) -> None:  # as above
         """After an abort the next change makes a transaction, and tells nobody."""
         if self.is_held:
             self._manager.get().addBeforeCommitHook(self._refuse)

@@ -1,0 +1,129 @@
+"""What might make effects happen twice, for somebody else, or never."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+import transaction
+
+import wendelin
+from tests.storage.activities.conftest import Worker
+from wendelin import ZBigArray
+from wendelin.storage.activities import handle as handles
+from wendelin.storage.activities.message import Message
+from wendelin.storage.activities.queue import queue_of
+from wendelin.storage.activities.run import run
+from wendelin.storage.activities.user import acting_as, current_user
+
+
+@pytest.fixture
+def data(root: Any) -> ZBigArray:
+    root["data"] = ZBigArray((0,), "i8")
+    transaction.commit()
+    return root["data"]
+
+
+def numbers(data: ZBigArray) -> list[int]:
+    transaction.begin()
+    return data[:].tolist()
+
+
+def stored(data: ZBigArray, *some: Any) -> list[bytes]:
+    transaction.commit()
+    return [each.oid for each in some]
+
+
+@pytest.mark.parametrize("way", ["block", "attempts", "begin", "abort"])
+def test_no_other_transaction_commits_within_an_activity(
+    data: ZBigArray, worker: Worker, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    manager = worker.connection.transaction_manager
+
+    def commit(self: Any) -> None:
+        data = self.target()
+        if way == "block":
+            with manager:
+                data.append([1])
+        elif way == "attempts":
+            for attempt in manager.attempts():
+                with attempt:
+                    data.append([1])
+        else:
+            getattr(manager, way)()
+            data.append([1])
+            manager.commit()
+
+    some = stored(data, data.activate(max_retry=0).append([1]), data.activate(max_retry=0).append([1]))
+    monkeypatch.setattr(Message, "run", commit)
+    assert [it.kind for it in run(worker.connection, some)] == ["failed", "failed"]
+    assert numbers(data) == []
+    (first, _) = queue_of(data._p_jar)  # type: ignore[misc]
+    assert "ActivityError: an activity " in first.error
+    manager.begin()
+    worker.connection.root()["data"].append([2])
+    manager.commit()  # it is the worker's own again
+    assert numbers(data) == [2]
+
+
+@pytest.mark.parametrize("group", [None, ""])
+def test_what_is_no_usual_error_is_its_own_all_the_same(data: ZBigArray, worker: Worker, group: str | None) -> None:
+    """As asyncio's CancelledError, which would have been tried again with all others for ever."""
+
+    @wendelin.operation
+    def cancelled(data: ZBigArray, number: int) -> None:
+        if number < 0:
+            raise asyncio.CancelledError
+        data.append([number])
+
+    some = stored(data, *[data.activate(max_retry=0, group_method_id=group).cancelled(number) for number in (1, -1, 2)])
+    assert [it.kind for it in run(worker.connection, some, group)] == ["ended", "failed", "ended"]
+    assert numbers(data) == [1, 2]
+
+
+def test_a_group_has_one_user(data: ZBigArray, worker: Worker, root: Any) -> None:
+    @wendelin.operation
+    def together(messages: list[Message]) -> None:
+        log = messages[0]._p_jar.root()
+        log["log"] = [*log["log"], (current_user(), sorted(message.user for message in messages))]
+
+    @wendelin.operation
+    def never(data: ZBigArray) -> None:
+        raise AssertionError("its group's operation does it")
+
+    root["log"] = []
+    made = []
+    for user in ("ann", "bob", "ann", "cid"):
+        with acting_as(user):
+            made.append(data.activate(group_method_id="together").never())
+    some = stored(data, *made)
+    assert {it.kind for it in run(worker.connection, some[:3], "together")} == {"ended"}
+    assert [it.kind for it in run(worker.connection, some[3:], "together")] == ["ended"]
+    transaction.begin()
+    assert root["log"] == [("ann", ["ann", "ann"]), ("bob", ["bob"]), ("cid", ["cid"])]
+
+
+def test_a_cancel_that_comes_too_late_says_so(
+    data: ZBigArray, worker: Worker, conn: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker commits between the look at the message and the commit of the cancel, which conflicts."""
+
+    @wendelin.operation
+    def append(data: ZBigArray) -> None:
+        data.append([1])
+
+    handle = data.activate().append([1])
+    some = stored(data, handle)
+    look = handles._cancelled
+
+    def late(connection: Any, oid: bytes) -> bool:
+        found = look(connection, oid)
+        if found:
+            assert [it.kind for it in run(worker.connection, some)] == ["ended"]
+        return found
+
+    monkeypatch.setattr(handles, "_cancelled", late)
+    assert not handle.cancel()
+    assert handle.state == "done"
+    assert numbers(data) == [1]
