@@ -69,7 +69,7 @@ def checked(given: dict[str, Any]) -> Options:
 def path_of(value: Any) -> str:
     """What `after_path` waits for: a stored object, as its number; a string stands for itself."""
     if isinstance(value, str):
-        return value
+        return _plain(value)
     oid = getattr(value, "_p_oid", None)
     if oid is None:
         raise OptionError(f"after_path={value!r} is no object of a database yet: store it first, or give its path")
@@ -80,7 +80,7 @@ def _texts(name: str, value: Any) -> tuple[str, ...]:
     items = (value,) if isinstance(value, str) else tuple(value)
     if not all(isinstance(item, str) for item in items):
         raise OptionError(f"{name}={value!r}: give a string or strings")
-    return items
+    return tuple(map(_plain, items))
 
 
 def _paths(name: str, value: Any) -> tuple[str, ...]:
@@ -98,13 +98,28 @@ def _pairs(name: str, value: Any) -> Pairs:
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise OptionError(f"{name}={value!r}: give a string")
-    return value
+    return _plain(value)
+
+
+def _plain(value: str) -> str:
+    """Not an enumeration's member or numpy's: the class of those would lie in records that all read."""
+    return str.__str__(value)
+
+
+def _text_or_none(name: str, value: Any) -> str | None:
+    return None if value is None else _text(name, value)
+
+
+def _flag(name: str, value: Any) -> bool:
+    if value not in (True, False):
+        raise OptionError(f"{name}={value!r}: give True or False")
+    return bool(value)
 
 
 def _priority(name: str, value: Any) -> int:
     if not isinstance(value, int) or not -128 <= value <= 127:
         raise OptionError(f"priority={value!r}: give a number from -128 (first) to 127 (last)")
-    return value
+    return int(value)
 
 
 def _date(name: str, value: Any) -> float | None:
@@ -131,7 +146,7 @@ def _cost(name: str, value: Any) -> float:
 def _count(name: str, value: Any) -> int | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
         raise OptionError(f"{name}={value!r}: give a number of times, 0 or more, or None")
-    return value
+    return None if value is None else int(value)
 
 
 _CHECKS: dict[str, Any] = {
@@ -146,7 +161,10 @@ _CHECKS: dict[str, Any] = {
     "at_date": _date,
     "delay": _seconds,
     "node": _text,
+    "group_method_id": _text_or_none,
     "group_method_cost": _cost,
+    "unique": _flag,
+    "conflict_retry": _flag,
     "max_retry": _count,
     "on_error_callback": _text,
     "timeout": _seconds,

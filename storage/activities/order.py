@@ -91,8 +91,9 @@ class Order:
         if item.uid in self.items:
             return True
         if item.options.unique:
-            like = (item.path, item.method_id, item.options.tag)
-            if self._unique.get(like) in self.items and self._unique[like] not in self.running:
+            like = _like(item)
+            known = self.items.get(self._unique.get(like, ""))
+            if known is not None and known.uid not in self.running and not known.failed:
                 return False
             self._unique[like] = item.uid
         item.number = next(self._numbers)
@@ -109,6 +110,8 @@ class Order:
         if uid in self.running:
             self.running.discard(uid)
             self._free(item)
+        if item.options.unique and self._unique.get(_like(item)) == uid:
+            del self._unique[_like(item)]
         self._present.subtract(item.keys)
         for key in item.keys:
             if self._present[key] <= 1:
@@ -222,6 +225,8 @@ class Order:
         serial = item.options.serialization_tag
         if serial and self._serial[serial]:
             self._serial[serial] -= 1
+            if not self._serial[serial]:
+                del self._serial[serial]
             for uid in self._parked.pop(serial, ()):
                 if uid in self.items:
                     self._place(self.items[uid])
@@ -248,6 +253,11 @@ class Order:
         for entry in passed:
             heapq.heappush(self._ready, entry)
         return out
+
+
+def _like(item: Item) -> tuple[str, str, str]:
+    """What `unique` ones have in common."""
+    return item.path, item.method_id, item.options.tag
 
 
 def _are_alike(one: Item, other: Item) -> bool:

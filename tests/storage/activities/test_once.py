@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 from typing import Any
 
+import numpy as np
 import pytest
 import transaction
 
@@ -16,6 +18,7 @@ from wendelin.storage.activities.message import Message
 from wendelin.storage.activities.queue import queue_of
 from wendelin.storage.activities.run import run
 from wendelin.storage.activities.user import acting_as, current_user
+from wendelin.storage.errors import OptionError
 
 
 @pytest.fixture
@@ -65,6 +68,35 @@ def test_no_other_transaction_commits_within_an_activity(
     worker.connection.root()["data"].append([2])
     manager.commit()  # it is the worker's own again
     assert numbers(data) == [2]
+
+
+class Name(enum.StrEnum):
+    LOAD = "load"
+
+
+class Rank(enum.IntEnum):
+    FIRST = -3
+
+
+def test_options_are_plain_values(data: ZBigArray) -> None:
+    """A dispatcher that cannot import somebody's class could read nobody's messages."""
+    data.activate(
+        tag=Name.LOAD, after_tag=[Name.LOAD, np.str_("other")], after_tag_and_method_id=(Name.LOAD, "append"),
+        after_path=Name.LOAD, priority=Rank.FIRST, max_retry=Rank.FIRST + 4, node=np.str_("here"), unique=np.True_,
+    ).append([1])  # fmt: skip
+    transaction.commit()
+    (message,) = queue_of(data._p_jar)  # type: ignore[misc]
+    found = message.settings
+    assert (found["tag"], found["after_tag"], found["unique"]) == ("load", ("load", "other"), True)
+    assert {type(value) for value in flat(list(found.values()))} == {str, int, bool}
+    for name in ("unique", "conflict_retry"):
+        with pytest.raises(OptionError, match="give True or False"):
+            data.activate(**{name: []})
+
+
+def flat(values: Any) -> Any:
+    for value in values:
+        yield from flat(value) if isinstance(value, (list, tuple)) else (value,)
 
 
 @pytest.mark.parametrize("group", [None, ""])

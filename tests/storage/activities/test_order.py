@@ -138,6 +138,27 @@ def test_unique_ones() -> None:
     assert some.add(item(unique=True, tag="t")), "the first one runs already, and may not see what this one is for"
 
 
+def test_a_unique_one_does_not_become_one_with_what_has_failed() -> None:
+    some = Order()
+    first = item(unique=True, tag="t")
+    assert some.add(first)
+    started(some)
+    some.again(first.uid, failed=True)
+    assert some.add(item(unique=True, tag="t")), "it would wait for a person"
+    assert not some.add(item(unique=True, tag="t"))
+
+
+def test_what_has_ended_leaves_nothing() -> None:
+    some = Order()
+    for number in range(3):
+        one = item(unique=True, tag=f"{number}", serialization_tag=f"{number}")
+        some.add(one)
+        started(some)
+        some.ended(one.uid)
+    left = {name: value for name, value in vars(some).items() if name not in ("_numbers", "_now")}
+    assert not any(left.values()), left
+
+
 def test_a_circle_is_found_and_what_waits_for_something_else_is_not() -> None:
     a, b = item("a", tag="a", after_tag="b"), item("b", tag="b", after_tag="a")
     behind = item("behind", after_tag="a")
