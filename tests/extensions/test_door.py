@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.extensions.conftest import Door
+from tests.extensions.conftest import ROOT, Door
 from tests.extensions.people import ROLES
+from wendelin.extensions.server.reference import page
 from wendelin.extensions.server.roles import MATRIX, Role
 from wendelin.extensions.server.routes import ENDPOINTS
 
@@ -33,6 +34,10 @@ def problem(answer: Any, status: int, kind: str) -> Any:
 
 def test_every_operation_has_a_row_in_the_matrix_and_no_row_is_left():
     assert {endpoint.name for endpoint in ENDPOINTS} == set(MATRIX)
+
+
+def test_the_reference_shows_the_table():
+    assert (ROOT / "docs/reference/rest.md").read_text() == page()
 
 
 def test_no_verb_answers_the_anonymous(door: Door):

@@ -20,6 +20,13 @@ from tests.extensions.conftest import Door
 from wendelin.extensions.server.routes import ENDPOINTS
 
 pytestmark = pytest.mark.slow
+KNOWN = {
+    "path": ["plants/4/power", "plants/4/time", "plants/5/state", "cube"],
+    "entity": ["PLANT-4", "METER-4", "PLANT-4", "METER-4"],
+    "name": ["array", "array", "array", "none"],
+    "type": ["plant", "sensor", "supply", "tariff"],
+    "kind": ["invalid", "changed", "busy", "none"],
+}
 CHECKS = [
     checks.not_a_server_error,
     openapi.status_code_conformance,
@@ -34,6 +41,9 @@ CHECKS = [
 @pytest.fixture(scope="module")
 def document(door: Door) -> Any:
     headers = {"Authorization": "Bearer root"}
+    assert door.admin("POST", "/entities", json={"type": "plant", "reference": "PLANT-4"}).status_code == 201
+    meter = {"type": "sensor", "reference": "METER-4", "asset": "PLANT-4"}
+    assert door.admin("POST", "/entities", json=meter).status_code == 201
     return schemathesis.openapi.from_url(f"{door.url}/openapi.json", headers=headers)
 
 
@@ -45,8 +55,12 @@ def tried(document: Any, operation: str, examples: int) -> None:
     )
 
     @hypothesis.settings(max_examples=examples, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
-    @hypothesis.given(case=strategy)
-    def one(case: Any) -> None:
+    @hypothesis.given(
+        case=strategy, known=hypothesis.strategies.booleans(), number=hypothesis.strategies.integers(0, 3)
+    )
+    def one(case: Any, known: bool, number: int) -> None:
+        if known:  # what is there, instead of a name that is most likely of nothing
+            case.path_parameters = {name: KNOWN.get(name, ["x"] * 4)[number] for name in case.path_parameters}
         case.call_and_validate(headers={"Authorization": "Bearer root"}, checks=CHECKS)
 
     one()
@@ -57,7 +71,7 @@ OPERATIONS = [endpoint.name for endpoint in ENDPOINTS if endpoint.name != "watch
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_the_server_does_what_its_document_says(document: Any, operation: str):
-    tried(document, operation, 10)
+    tried(document, operation, 20)
 
 
 @pytest.mark.long
