@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any
 
 import transaction
-from ZODB.POSException import ConflictError
+from ZODB.POSException import ConflictError, POSKeyError
 
 from wendelin.kernel.activity.account import Account, report
 from wendelin.kernel.activity.election import Election
@@ -29,7 +29,7 @@ from wendelin.kernel.activity.engine import Engine, Task
 from wendelin.kernel.activity.intake import Intake
 from wendelin.kernel.activity.pace import Pace
 from wendelin.kernel.activity.work import was_stopped, work
-from wendelin.storage.activities.message import PENDING, Message
+from wendelin.storage.activities.message import FAILED, PENDING, Message
 from wendelin.storage.activities.order import Item, Order
 from wendelin.storage.activities.queue import GIVEN_BACK, ActivityQueue, queue_of
 from wendelin.storage.activities.run import Outcome, note_death
@@ -70,7 +70,9 @@ class Dispatcher:
         self._intake = Intake(None, self._order)
         self._pace = Pace()
         self._tasks: dict[Task, list[Item]] = {}
-        self._deadlines: dict[Task, float] = {}
+        self._limits: dict[Task, float] = {}  # seconds from the begin of the run
+        self._late: set[Task] = set()
+        self._expected: set[str] = set()
         self._deaths: Counter[str] = Counter()
         self._alone: set[str] = set()
         self._wanted: set[str] = set()
@@ -162,10 +164,16 @@ class Dispatcher:
 
     def _patience(self) -> float:
         """Seconds until the next date, at most until the next look."""
-        soonest = min(
-            [date for date in (self._order.next_date(), *self._deadlines.values()) if date is not None] or [0]
-        )
-        return min(max(soonest - time.time(), 0.0), LOOK_SECONDS) if soonest else LOOK_SECONDS
+        now = time.time()
+        dates = [(task.began or now) + seconds for task, seconds in self._limits.items()]
+        if self._room > 0 and (date := self._order.next_date()) is not None:
+            dates.append(date)
+        return min(max(min(dates, default=now + LOOK_SECONDS) - now, 0.0), LOOK_SECONDS)
+
+    @property
+    def _room(self) -> int:
+        """Calls that may be prepared."""
+        return self.engine.slots * AHEAD - len(self._tasks) - len(self._held)
 
     def _take_lease(self) -> bool:
         if not self._election.take(self._connection):
@@ -188,7 +196,9 @@ class Dispatcher:
         self._election.lose()
         for task in list(self._tasks):
             task.cancel()
-        self._tasks, self._deadlines, self._wanted = {}, {}, set()
+        self._tasks, self._limits = {}, {}
+        for uids in (self._late, self._wanted, self._expected):
+            uids.clear()
         self._held.clear()
         self._begin_anew()
 
@@ -209,10 +219,13 @@ class Dispatcher:
         intake.see(queue)
         asked = queue.requests.take()
         for name, message in asked:
-            if name.startswith(GIVEN_BACK):
-                self._take_from_its_worker(message.uid)
-            else:
-                self._look_again(queue, message)
+            try:
+                if name.startswith(GIVEN_BACK):
+                    self._take_from_its_worker(message.uid)
+                else:
+                    self._look_again(queue, message)
+            except POSKeyError:  # somebody has undone its creation
+                log.warning("an activity that somebody asked about is not there any more")
         for uid in ended:
             intake.ended(uid)
             self._deaths.pop(uid, None)
@@ -229,13 +242,13 @@ class Dispatcher:
 
     def _look_again(self, queue: ActivityQueue, message: Message) -> None:
         """A person did something about a message."""
-        if message.state == PENDING:
+        if message.state in (PENDING, FAILED):  # failed: once more, before this was read
             if message.uid not in self._order.items:
                 self._intake.look_at(queue, message)
-            elif message.uid in self._order.running:
+            elif message.uid not in self._order.running:
+                self._order.again(message.uid, message.not_before, failed=message.state == FAILED)
+            elif message.state == PENDING:
                 self._wanted.add(message.uid)  # its failure has not been heard of yet
-            else:
-                self._order.again(message.uid, message.not_before)
             return
         self._intake.gone.add(message.uid)
         for task, items in list(self._tasks.items()):
@@ -245,6 +258,9 @@ class Dispatcher:
 
     def _take_from_its_worker(self, uid: str) -> None:
         """A worker takes long with another one of the same call, and has not begun this one."""
+        if uid in self._expected:  # its answer came first, and since then it may be with another one
+            self._expected.discard(uid)
+            return
         for items in self._tasks.values():
             given = [item for item in items if item.uid == uid]
             if given and len(items) > 1:
@@ -252,8 +268,7 @@ class Dispatcher:
                 self._order.again(uid)
 
     def _start(self) -> None:
-        slots = self.engine.slots
-        room = slots * AHEAD - len(self._tasks) - len(self._held)
+        slots, room = self.engine.slots, self._room
         most = max(1, self._order.ready // (2 * slots))  # of one call, so that each worker has something to do
 
         def together(item: Item) -> int:
@@ -269,7 +284,7 @@ class Dispatcher:
         while self._held and len(self._tasks) < self.engine.slots:  # its time counts from now on
             items = self._held.popleft()
             task = self._hand_over(items)
-            self._deadlines[task] = time.time() + (items[0].options.timeout or 0.0) * len(items)
+            self._limits[task] = (items[0].options.timeout or 0.0) * len(items)
 
     def _hand_over(self, items: list[Item]) -> Task:
         oids, group = [item.oid for item in items], items[0].options.group_method_id
@@ -280,8 +295,10 @@ class Dispatcher:
 
     def _cancel_late(self) -> None:
         now = time.time()
-        for task, deadline in self._deadlines.items():
-            if now >= deadline:
+        for task, seconds in list(self._limits.items()):
+            if task.began and now >= task.began + seconds:
+                del self._limits[task]
+                self._late.add(task)
                 task.cancel()
 
     def _fail_circles(self) -> None:
@@ -297,11 +314,13 @@ class Dispatcher:
 
     def _take_back(self, task: Task) -> None:
         items = self._tasks.pop(task, None)
-        late = self._deadlines.pop(task, None)
+        self._limits.pop(task, None)
+        is_late = task in self._late
+        self._late.discard(task)
         if items is None:
             return
         self.account.back(task, items)
-        if task.cancelled and late is not None and time.time() >= late:
+        if task.cancelled and is_late:
             self._took_too_long(items)
         elif task.cancelled:
             for item in items:
@@ -319,6 +338,8 @@ class Dispatcher:
 
     def _note(self, item: Item, outcome: Outcome) -> None:
         if outcome.kind == "back":
+            if outcome.asked:
+                self._expected.add(item.uid)
             self._order.again(item.uid)
             return
         wanted = item.uid in self._wanted

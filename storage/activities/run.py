@@ -47,6 +47,8 @@ class Outcome:
     """How long its function took; infinite when it has effects elsewhere, so that nothing else is to repeat it."""
     shared: bool = False
     """Whether others ended in the same commit."""
+    asked: bool = False
+    """Of those that come back: whether the dispatcher was asked, too, to give it to others."""
 
 
 def running() -> Message | None:
@@ -123,7 +125,7 @@ def _one_after_the_other(connection: Any, oids: Sequence[bytes], node: str) -> l
                 log.info("activities are run one by one: %r", error)
                 turns.again()
                 outcomes += [_alone(connection, oid, node) for oid in turns]
-    return [*outcomes, *(Outcome("", oid, "back") for oid in turns.lost)]
+    return [*outcomes, *(Outcome("", oid, "back", asked=oid in turns.asked) for oid in turns.lost)]
 
 
 def _sharing(connection: Any, turns: Turns, node: str) -> list[Outcome]:

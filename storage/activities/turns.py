@@ -35,6 +35,9 @@ class Turns:
         self._lost: list[bytes] = []
         self._begun: list[bytes] = []
         self._until = 0.0
+        self._is_asking = False
+        self.asked: set[bytes] = set()
+        """Those of the lost ones that the dispatcher was asked to give to others; known when all is over."""
         self._lock = threading.Lock()
         self._timer = threading.Timer(PATIENCE_SECONDS, self._give_back)
         self._timer.daemon = True
@@ -48,6 +51,9 @@ class Turns:
         with self._lock:
             self._lost += self._left
             self._left.clear()
+            is_asking = self._is_asking
+        if is_asking:
+            self._timer.join()
 
     def __iter__(self) -> Iterator[bytes]:
         while True:
@@ -94,9 +100,11 @@ class Turns:
             rest = list(self._left)
             self._lost += rest
             self._left.clear()
+            self._is_asking = bool(rest)
         if rest:
             try:
                 _request(self._db, rest)
+                self.asked.update(rest)
             except Exception:
                 log.warning("%d activities wait for one that takes long", len(rest), exc_info=True)
 

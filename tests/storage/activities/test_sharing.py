@@ -146,7 +146,7 @@ def test_those_behind_one_that_takes_long_go_back_meanwhile(
     asked.clear()
     messages = [*waiting(data, data.activate().wait()), *created(data, 1, 2)]
     outcomes = run(worker.connection, oids(messages))
-    assert [it.kind for it in outcomes] == ["ended", "back", "back"]
+    assert [(it.kind, it.asked) for it in outcomes] == [("ended", False), ("back", True), ("back", True)]
     transaction.begin()
     queue = queue_of(conn)
     assert queue is not None
