@@ -74,10 +74,11 @@ class Membership:
     def leave(self) -> None:
         """Hang up; what runs is cancelled. Again: nothing."""
         with self._lock:
+            tasks, self._numbers = self._numbers, {}
+            for task, number in tasks.items():
+                task.cancel()
+                self._send(CANCELLED, number)  # else they would seem to have ended a worker
             line, self._line, self._at = self._line, None, None
-            tasks, self._numbers = list(self._numbers), {}
-        for task in tasks:
-            task.cancel()
         if line is not None:
             _shut_down(line)
         reader, self._reader = self._reader, None

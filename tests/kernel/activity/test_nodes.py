@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import transaction
 
 import wendelin
 from tests.house.repository import ROOT
+from tests.kernel.activity.calls import Gate, ended
 from tests.kernel.activity.dispatching import until
 from wendelin import ZBigArray
 from wendelin.kernel.activity.exchange import Exchange, host_towards
@@ -197,3 +199,32 @@ def test_a_cluster_that_the_leader_uses_itself_is_not_offered_twice() -> None:
         finally:
             member.leave()
             exchange.close()
+
+
+def test_a_node_that_leaves_in_order_is_no_death(tmp_path: Path) -> None:
+    """Three of them would fail an activity that takes long."""
+    stopping, gate = threading.Event(), Gate(tmp_path)
+    with LocalEngine(1) as own, LocalEngine(1) as other:
+        fleet = Fleet(own, "own")
+        exchange = Exchange("127.0.0.1", dict, fleet.join)
+        member = Membership("", other, "other")
+
+        def serve() -> None:
+            while not stopping.is_set():
+                member.serve(exchange.address, exchange.key, 0.1)
+            member.leave()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            until(lambda: "other" in fleet.nodes())
+            task = fleet.start_on("other", gate)
+            gate.pid()
+            stopping.set()
+            assert ended(fleet, 1) == [task]
+            assert (task.cancelled, task.died) == (True, False)
+        finally:
+            stopping.set()
+            thread.join()
+            exchange.close()
+            fleet.close()
