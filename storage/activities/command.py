@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from wendelin.storage.activities.message import Message
     from wendelin.storage.activities.monitor import Picture
     from wendelin.storage.activities.queue import ActivityQueue
+
+#: Times that a change is tried that conflicts with the end of an activity.
+_ATTEMPTS = 20
 
 #: The health of activities in words; see `wendelin.storage.activities.monitor.Picture`.
 WORDS = {
@@ -121,11 +124,14 @@ def _add_action(action: str, told: str, text: str) -> None:
     @click.argument("uid", nargs=-1, required=True)
     @_DATABASE
     def act(uid: tuple[str, ...], url: str | None) -> None:
-        with _queue(url) as queue:
-            for one in uid:
+        for one in uid:
+
+            def change(queue: ActivityQueue | None, one: str = one) -> str:
                 message = _found(queue, one)
                 getattr(queue, action)(message)
-                click.echo(f"{message.uid[:8]} {told}")
+                return message.uid[:8]
+
+            click.echo(f"{_changed(url, change)} {told}")
 
 
 _add_action("retry", "is run again", "Run activities again, now.")
@@ -139,13 +145,14 @@ _add_action("skip", "is skipped", "Go on as if failed activities had done their 
 @click.confirmation_option(prompt="Delete activities that were not run?")
 def purge(url: str | None, failed: bool) -> None:
     """Delete all activities."""
-    count = 0
-    with _queue(url) as queue:
-        for message in list(queue or ()):
-            if queue is not None and (not failed or message.state == "failed"):
-                queue.cancel(message)
-                count += 1
-    click.echo(f"{count} activities deleted")
+
+    def change(queue: ActivityQueue | None) -> int:
+        found = [message for message in queue or () if not failed or message.state == "failed"]
+        for message in found:
+            cast("ActivityQueue", queue).cancel(message)
+        return len(found)
+
+    click.echo(f"{_changed(url, change)} activities deleted")
 
 
 def summary(message: Message) -> dict[str, Any]:
@@ -169,6 +176,22 @@ def _found(queue: ActivityQueue | None, uid: str) -> Message:
         return queue.find(uid)
     except KeyError as error:
         raise click.ClickException(f"{error.args[0]}; see: wendelin activity list") from None
+
+
+def _changed(url: str | None, change: Callable[[ActivityQueue | None], object]) -> object:
+    """What `change` returned, committed: tried again when activities end meanwhile."""
+    from ZODB.POSException import ConflictError
+
+    for attempt in range(_ATTEMPTS):
+        try:
+            with _queue(url) as queue:
+                found = change(queue)
+        except ConflictError:
+            if attempt == _ATTEMPTS - 1:
+                raise
+        else:
+            return found
+    raise AssertionError("unreachable")
 
 
 @contextlib.contextmanager

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import transaction
+from click.testing import CliRunner
 
 import wendelin
 from tests.storage.activities.conftest import Worker
 from wendelin import ZBigArray
 from wendelin.storage.activities import handle as handles
+from wendelin.storage.activities.command import activity
 from wendelin.storage.activities.message import Message
-from wendelin.storage.activities.queue import queue_of
+from wendelin.storage.activities.queue import ActivityQueue, queue_of
 from wendelin.storage.activities.run import run
 from wendelin.storage.activities.user import acting_as, current_user
 from wendelin.storage.errors import OptionError
@@ -159,3 +161,21 @@ def test_a_cancel_that_comes_too_late_says_so(
     assert not handle.cancel()
     assert handle.state == "done"
     assert numbers(data) == [1]
+
+
+def test_a_command_that_conflicts_with_the_end_of_an_activity_tells_what_is(
+    data: ZBigArray, worker: Worker, conn: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = data.activate().append([1])
+    some = stored(data, handle)
+    cancel = ActivityQueue.cancel
+
+    def late(self: ActivityQueue, message: Message) -> None:
+        cancel(self, message)
+        run(worker.connection, some)
+
+    monkeypatch.setattr(ActivityQueue, "cancel", late)
+    done = CliRunner().invoke(activity, ["cancel", handle.uid, "--db", conn.url])
+    assert (done.exit_code, handle.state) == (1, "done")
+    assert "names no activity that has not ended" in done.output
+    assert "will not run" not in done.output
