@@ -106,7 +106,8 @@ class Entities(Active, Persistent):
                 return name
 
     def _free(self, reference: str) -> str:
-        if not _REFERENCE.match(str(reference)) or _UID.match(reference) or not reference.isprintable():
+        text = str(reference)  # files may give numbers
+        if text != reference or not _REFERENCE.match(text) or _UID.match(text) or not text.isprintable():
             raise FieldError(f"reference = {reference!r}: give letters and digits, 100 at most, as 'PLANT-4'")
         if self.get(reference) is not None:
             raise FieldError(f"reference = {reference!r}: {self.get(reference)!r} has it; give another one, or none")

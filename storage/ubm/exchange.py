@@ -119,7 +119,7 @@ def read_json(text: str) -> list[tuple[int, dict[str, Any]]]:
             raise ExchangeError(f"line {line}: a comma or ] is missing; write [{{…}}, {{…}}], or one object a line")
         try:
             value, end = decoder.raw_decode(text, position)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ExchangeError(f"line {line}: no JSON: {error}; write [{{…}}, {{…}}], or one object a line") from None
         rows.append((line, _is_object(value, line)))
 
@@ -127,7 +127,7 @@ def read_json(text: str) -> list[tuple[int, dict[str, Any]]]:
 def _object(line: str, number: int) -> dict[str, Any]:
     try:
         return _is_object(json.loads(line), number)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ExchangeError(f"line {number}: no JSON: {error}") from None
 
 

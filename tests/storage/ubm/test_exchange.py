@@ -151,3 +151,11 @@ def test_any_values_survive_both_ways(many: list[dict[str, Any]]) -> None:
         other = Entities()
         exchange.load(other, read("".join(write(ubm))))
         assert sorted(map(json.dumps, map(as_row, other))) == rows
+
+
+def test_numbers_as_references_and_deep_nesting_are_told_by_line(ubm: Any) -> None:
+    with pytest.raises(ExchangeError, match="line 1: reference = 5: give letters"):
+        exchange.load(ubm, exchange.read_json('[{"type": "plant", "reference": 5}]'))
+    for text in ("[" * 100_000, '{"type": ' + "[" * 100_000):
+        with pytest.raises(ExchangeError, match="line 1: no JSON: maximum recursion"):
+            exchange.read_json(text)
