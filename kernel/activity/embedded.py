@@ -2,7 +2,8 @@
 
 The node is a process of its own, so it survives the notebook; it ends by itself when nothing has been waiting for a
 while: `WENDELIN_ACTIVITIES` says for how many seconds. `WENDELIN_ACTIVITIES=off` leaves the work to nodes that were
-started otherwise.
+started otherwise. A node that is killed has a successor: who left activities looks now and then, as long as it lives
+and some are waiting, whether somebody works on them.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import wendelin
-from wendelin.storage.database import paths
-from wendelin.storage.database.urls import FileURL, parse
+from wendelin.storage.database import ondemand, paths
+from wendelin.storage.database.urls import FileURL, LocalURL, parse
+from wendelin.storage.errors import ServerGoneError
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +31,14 @@ IDLE_SECONDS = 300.0
 #: Seconds after a start during which no other one is tried: the new node takes the lease.
 _PATIENCE = 5.0
 
+#: Seconds between two looks whether somebody still works on what was left.
+LOOK_SECONDS = 3.0
+
+#: Messages that are looked at to find one that waits: behind so many failed ones, somebody has to look anyway.
+_LOOKED_AT = 1000
+
 _started: dict[str, tuple[float, subprocess.Popen[bytes]]] = {}
+_watched: dict[str, threading.Event] = {}
 _lock = threading.Lock()
 
 
@@ -36,7 +46,25 @@ def ensure(url: str) -> None:
     """Start a node for a database, unless one works on it already, or it was switched off. Never raises."""
     if _setting() is None or isinstance(parse(url), FileURL):
         return
-    threading.Thread(target=_ensure, args=(url,), name="wendelin activities", daemon=True).start()
+    with _lock:
+        wake = _watched.get(url)
+        if wake is not None:
+            wake.set()
+            return
+        wake = _watched[url] = threading.Event()
+    threading.Thread(target=_watch, args=(url, wake), name="wendelin activities", daemon=True).start()
+
+
+def _watch(url: str, wake: threading.Event) -> None:
+    while True:
+        wake.clear()
+        is_left = _ensure(url)
+        if wake.wait(LOOK_SECONDS) or is_left:
+            continue
+        with _lock:
+            if not wake.is_set():
+                del _watched[url]
+                return
 
 
 def _setting() -> float | None:
@@ -50,25 +78,43 @@ def _setting() -> float | None:
         return None
 
 
-def _ensure(url: str) -> None:
-    with _lock:
-        known = _started.get(url)
-        if known is not None and known[1].poll() is None:
-            return
-        if known is not None and time.monotonic() - known[0] < _PATIENCE:
-            return
-        try:
-            if not _is_free(url):
-                return
+def _ensure(url: str) -> bool:
+    """Start a node if nobody dispatches; whether to look again, because activities are waiting."""
+    try:
+        if not _is_served(url):
+            return not _is_stopped(url)
+        is_free, is_left = _state(url)
+        if is_free and not _is_starting(url):
             _started[url] = (time.monotonic(), _start(url))
-        except Exception:
-            log.exception("no node could be started for %s: start one, wendelin node --database %s", url, url)
+        return is_left
+    except ServerGoneError:
+        return not _is_stopped(url)
+    except Exception:
+        log.exception("no node could be started for %s: start one, wendelin node --database %s", url, url)
+        return False
 
 
-def _is_free(url: str) -> bool:
-    """Whether nobody dispatches."""
+def _is_starting(url: str) -> bool:
+    known = _started.get(url)
+    return known is not None and (known[1].poll() is None or time.monotonic() - known[0] < _PATIENCE)
+
+
+def _is_served(url: str) -> bool:
+    """Whether a connection can be opened without starting a server: a stopped one stays stopped."""
+    place = parse(url)
+    return not isinstance(place, LocalURL) or ondemand.find(place.folder) is not None
+
+
+def _is_stopped(url: str) -> bool:
+    place = parse(url)
+    return isinstance(place, LocalURL) and (not place.folder.is_dir() or ondemand.was_stopped(place.folder))
+
+
+def _state(url: str) -> tuple[bool, bool]:
+    """Whether nobody dispatches, and whether activities are waiting."""
     import transaction
 
+    from wendelin.storage.activities.message import PENDING
     from wendelin.storage.activities.queue import queue_of
 
     manager = transaction.TransactionManager()
@@ -76,7 +122,9 @@ def _is_free(url: str) -> bool:
     try:
         manager.begin()
         queue = queue_of(connection)
-        return queue is not None and bool(queue.lease.is_free)
+        if queue is None:
+            return False, False
+        return bool(queue.lease.is_free), any(each.state == PENDING for each in islice(queue, _LOOKED_AT))
     finally:
         manager.abort()
         connection.close()
@@ -97,3 +145,13 @@ def _environment() -> dict[str, str]:
     search = os.environ.get("PYTHONPATH", "")
     environment: dict[str, Any] = {**os.environ, "PYTHONPATH": f"{search}{os.pathsep}{root}" if search else root}
     return environment
+
+
+def _forget() -> None:
+    """A forked child has none of these threads."""
+    global _lock
+    _lock = threading.Lock()
+    _watched.clear()
+
+
+os.register_at_fork(after_in_child=_forget)

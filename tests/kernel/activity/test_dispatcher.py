@@ -281,6 +281,26 @@ def test_a_node_is_started_on_demand_and_survives_its_starter(
     assert queue.lease.is_free
 
 
+def test_a_killed_node_that_was_started_on_demand_has_a_successor(
+    conn: Any, data: ZBigArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without another commit: who left the activity sees that nobody works on it any more."""
+    monkeypatch.setattr(embedded, "IDLE_SECONDS", 1.0)
+    monkeypatch.setattr(embedded, "_started", {})
+    active.after_commit.append(embedded.ensure)
+    first = data.activate().process(3, 1)
+    transaction.commit()
+    assert first.result(60) == 3
+    ((_, node),) = embedded._started.values()
+    node.kill()
+    node.wait()
+    second = data.activate().process(4, 1)
+    transaction.commit()
+    assert second.result(60) == 4
+    ((_, node),) = embedded._started.values()
+    assert node.wait(60) == 0
+
+
 def test_a_stopped_database_stays_stopped(conn: Any, data: ZBigArray, engine: LocalEngine) -> None:
     """A dispatcher would start it again by connecting."""
     dispatcher = Dispatcher(conn.url, engine)
