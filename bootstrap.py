@@ -65,11 +65,17 @@ def cmd_test(options: argparse.Namespace) -> int:
     """lint, then pytest: everything, with --fast the tier of seconds, with --long that of hours; after -- for pytest"""
     prepare(tests=not options.fast)
     lint = run_lint()
-    # The fast tier shares out its files; the whole one runs in a row, so that servers and browsers get their time.
-    both_cores = ["-n", str(min(2, os.cpu_count() or 1)), "--dist", "loadfile", "-q"]
-    fast = [*both_cores, "-m", "not slow and not browser and not long"]
-    tier = fast if options.fast else ["-m", "long"] if options.long else []
-    tests = python("-m", "pytest", *tier, *[part for part in options.rest if part != "--"])
+    # What takes seconds shares out its files; the rest runs in a row, so that servers and browsers get their time.
+    fast = ["-n", str(min(2, os.cpu_count() or 1)), "--dist", "loadfile", "-q"]
+    fast += ["-m", "not slow and not browser and not long"]
+    rest = [part for part in options.rest if part != "--"]
+    if options.fast:
+        runs = [fast]
+    elif options.long:
+        runs = [["-m", "long"]]
+    else:
+        runs = [[]] if rest else [fast, ["-m", "(slow or browser) and not long"]]
+    tests = max([python("-m", "pytest", *tier, *rest) for tier in runs])
     if lint:
         print("The tests' own result is above; lint failed before them.")
     return tests or lint
