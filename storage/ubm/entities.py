@@ -191,7 +191,10 @@ class Entities(Active, Persistent):
         carries stays where else it is.
         """
         touching.flush(self)
-        return deleting.delete(self, self[entity] if isinstance(entity, str) else entity)
+        found = self[entity] if isinstance(entity, str) else entity
+        if found.is_deleted:
+            raise NoEntityError(f"{found.type} {found.reference} was deleted already")
+        return deleting.delete(self, found)
 
     def forget(self, entity: Entity) -> None:
         """Take an entity out of the tables. For `deleting`."""

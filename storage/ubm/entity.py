@@ -15,12 +15,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from persistent import Persistent
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from wendelin.storage.activities.active import Active
 from wendelin.storage.activities.user import current_user
 from wendelin.storage.errors import FieldError, NotAllowedError, TransitionError
-from wendelin.storage.ubm.explain import READ_ONLY, explained, no_field, texts, written
+from wendelin.storage.ubm import stored
+from wendelin.storage.ubm.explain import READ_ONLY, no_field, texts, written
 from wendelin.storage.ubm.fields import FieldsModel, Words
 from wendelin.storage.ubm.relation import CLEAR, Carried, Relation
 from wendelin.storage.ubm.trail import CREATED, FILE, NOTE, TRANSITION, Entry, Trail
@@ -136,12 +137,13 @@ class Entity(Active, Persistent):
         """The pydantic model of its fields."""
         found = self.__dict__.get("_v_fields")
         if found is None:
-            try:
-                found = self.Fields.model_validate(self._values)
-            except ValidationError:  # stored under other rules than those of today: shown as it is
-                found = self.Fields.model_construct(**self._values)
-            self._v_fields = found
+            found = self._v_fields = stored.shown(self, self._values)
         return found
+
+    @property
+    def unknown(self) -> dict[str, Any]:
+        """What is stored in fields that its type does not have any more."""
+        return stored.unknown(self, self._values)
 
     def set(self, /, **values: Any) -> None:
         """Set several fields and relations; all or none. FieldError names the first that does not fit."""
@@ -159,12 +161,8 @@ class Entity(Active, Persistent):
         unknown = next((name for name in values if name not in self.Fields.model_fields), None)
         if unknown is not None:
             raise FieldError(no_field(self, unknown))
-        try:
-            checked = self.Fields.model_validate({**self._values, **values})
-        except ValidationError as error:
-            raise FieldError(explained(self, error, values)) from None
-        self._values = {name: getattr(checked, name) for name in checked.model_fields_set}
-        self._v_fields = checked
+        self._values = stored.changed(self, self._values, values)
+        self.__dict__.pop("_v_fields", None)
         self.changed()
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -180,10 +178,13 @@ class Entity(Active, Persistent):
 
     def changed(self) -> None:
         """To be called after each change of what is stored: keeps the catalogue right."""
-        if self.is_deleted:
-            raise FieldError(f"{self.type} {self._reference} was deleted: create another one")
+        self._refuse_deleted()
         self._modified = datetime.now(UTC)
         self._store.touched(self)
+
+    def _refuse_deleted(self) -> None:
+        if self.is_deleted:
+            raise FieldError(f"{self.type} {self._reference} was deleted: create another one")
 
     def end(self) -> None:
         """It was deleted: conflicts with all that change it or begin to point to it. For `deleting`."""
@@ -275,12 +276,14 @@ class Entity(Active, Persistent):
 
     def note(self, text: str) -> None:
         """Write something down about it."""
+        self._refuse_deleted()
         self._trail.add(NOTE, written(self, "note", text))
 
     def attach(self, name: str, data: bytes, why: str = "", media_type: str = "") -> None:
         """Attach a file; one of the same name takes its place, the trail keeps both."""
         from wendelin.storage.ubm.files import File
 
+        self._refuse_deleted()
         if not name.isprintable() or not name.strip() or "/" in name or len(name) > FILE_NAME:
             raise FieldError(f"{self.label('attach')}({name[:80]!r}): give a name without slashes, as 'manual.pdf'")
         why = written(self, "why", why, needed=False)
@@ -288,6 +291,7 @@ class Entity(Active, Persistent):
 
     def detach(self, name: str, why: str = "") -> None:
         """Take a file away; KeyError when there is none of that name."""
+        self._refuse_deleted()
         self._trail.files()[name]
         self._trail.add(FILE, written(self, "why", why, needed=False) or "removed", name=name)
 

@@ -30,6 +30,7 @@ def described(entity: Entity) -> dict[str, Any]:
         "files": [file.to_json() for file in entity.files.values()],
         "trail": [entry.to_json() for entry in entity.last_entries(TRAIL_SHOWN)],
         "pointers": entity.pointers,
+        **({"other": {name: str(value) for name, value in entity.unknown.items()}} if entity.unknown else {}),
     }
 
 

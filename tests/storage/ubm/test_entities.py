@@ -128,8 +128,10 @@ def test_what_was_stored_under_other_rules_is_still_read(plant):
     plant._v_fields = None
     assert plant.latitude == 200.0
     assert plant.title == "Roof 4"
-    with pytest.raises(FieldError, match=r"latitude|colour"):
-        plant.title = "new"
+    plant.title = "new"
+    assert (plant.title, plant.latitude, plant.unknown) == ("new", 200.0, {"colour": "red"})
+    with pytest.raises(FieldError, match="latitude"):
+        plant.latitude = 300.0
 
 
 # -- references and finding
@@ -469,3 +471,39 @@ def test_the_root_s_name_may_be_taken(conn):
     conn.root()["entities"] = 5
     with pytest.raises(FieldError, match="give it another name"):
         wendelin.entities(conn)
+
+
+# ---- what has gone, and what was stored under other rules ------------------------------------------------------------
+
+
+def test_whoever_holds_a_deleted_entity_is_told(ubm):
+    plant = ubm.create("plant", reference="PLANT-9")
+    ubm.delete(plant)
+    with pytest.raises(NoEntityError, match="plant PLANT-9 was deleted already"):
+        ubm.delete(plant)
+    for write in (lambda: plant.note("x"), lambda: plant.attach("a.txt", b""), lambda: plant.detach("a.txt")):
+        with pytest.raises(FieldError, match="was deleted"):
+            write()
+
+
+def test_a_field_that_its_type_has_no_more_is_kept_and_blocks_nothing(ubm):
+    sensor = ubm.create("sensor", title="DC power", unit="W")
+    sensor._values = {**sensor._values, "colour": "red"}  # as an earlier version would have stored it
+    sensor.__dict__.pop("_v_fields", None)
+    sensor.title = "AC power"
+    assert (sensor.title, str(sensor.unit), sensor.unknown) == ("AC power", "W", {"colour": "red"})
+    assert sensor.describe()["other"] == {"colour": "red"}
+    with pytest.raises(FieldError, match="no such field"):
+        sensor.set(colour="blue")
+
+
+def test_a_stored_value_that_breaks_a_new_rule_stays_until_it_is_set(ubm):
+    sensor = ubm.create("sensor", title="DC power", unit="W")
+    sensor._values = {**sensor._values, "unit": "furlongs of old"}
+    sensor.__dict__.pop("_v_fields", None)
+    sensor.title = "AC power"
+    assert (sensor.title, sensor.unit) == ("AC power", "furlongs of old")
+    with pytest.raises(FieldError, match="unit"):
+        sensor.unit = "parsecs of old"
+    sensor.unit = "kW"
+    assert str(sensor.unit) == "kW"
