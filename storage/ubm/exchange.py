@@ -33,6 +33,11 @@ SEPARATOR = ";"
 
 _blank = re.compile(r"\s*")
 
+#: What a spreadsheet would take for a formula, and what only looks like one: numbers, with a unit or without.
+_formula = re.compile(r"'*[=+\-@\t\r]")
+_number = re.compile(r"[+-]?[\d.]+([eE][+-]?\d+)?( [\w°µ%/*^. -]+)?")
+_disarmed = re.compile(r"'+[=+\-@\t\r]")
+
 #: Errors that a message shows at most.
 _SHOWN = 20
 
@@ -80,7 +85,7 @@ def write_csv(entities: Iterable[Entity]) -> Iterator[str]:
     writer = csv.DictWriter(stream, [*_FIRST, *names], lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({name: _cell(value) for name, value in row.items()})
+        writer.writerow({name: _harmless(_cell(value)) for name, value in row.items()})
         yield stream.getvalue()
         stream.seek(0)
         stream.truncate()
@@ -93,6 +98,13 @@ def _cell(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict, bool)) else value
 
 
+def _harmless(cell: Any) -> Any:
+    """A text that a spreadsheet would run gets an apostrophe, which `read_csv` takes away again."""
+    if isinstance(cell, str) and _formula.match(cell) and not _number.fullmatch(cell):
+        return f"'{cell}"
+    return cell
+
+
 def _stands_alone(each: Any) -> bool:
     """Whether a value is read again from between semicolons."""
     return isinstance(each, str) and each.strip() == each != "" and SEPARATOR not in each and not each.startswith("[")
@@ -103,6 +115,7 @@ def _stands_alone(each: Any) -> bool:
 
 def read_json(text: str) -> list[tuple[int, dict[str, Any]]]:
     """(line, values) of a JSON array of objects, or of one object a line. ExchangeError tells where it is wrong."""
+    text = text.removeprefix("\ufeff")
     if not text.lstrip().startswith("["):
         return [(number, _object(line, number)) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     decoder, end, line, rows = json.JSONDecoder(), text.index("[") + 1, 1, list[tuple[int, dict[str, Any]]]()
@@ -139,18 +152,26 @@ def _is_object(value: Any, line: int) -> dict[str, Any]:
 
 def read_csv(text: str) -> list[tuple[int, dict[str, Any]]]:
     """(line, values) of a CSV file with a header. Empty cells are left out. ExchangeError for rows of wrong length."""
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
     rows = []
     try:
+        names = [*(reader.fieldnames or ())]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ExchangeError(f"line 1: the column {twice!r} is there twice: keep one of them")
         for row in reader:
             if None in row or None in row.values():
                 raise ExchangeError(
                     f"line {reader.line_num}: not as many cells as the header, {len(reader.fieldnames or ())}"
                 )
-            rows.append((reader.line_num, {name: value for name, value in row.items() if value != ""}))
+            rows.append((reader.line_num, {name: _as_written(value) for name, value in row.items() if value != ""}))
     except csv.Error as error:
         raise ExchangeError(f"line {reader.reader.line_num}: no CSV: {error}") from None
     return rows
+
+
+def _as_written(cell: str) -> str:
+    return cell[1:] if _disarmed.match(cell) else cell
 
 
 def load(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import re
 from typing import Any
 
 import pytest
@@ -159,3 +162,22 @@ def test_numbers_as_references_and_deep_nesting_are_told_by_line(ubm: Any) -> No
     for text in ("[" * 100_000, '{"type": ' + "[" * 100_000):
         with pytest.raises(ExchangeError, match="line 1: no JSON: maximum recursion"):
             exchange.read_json(text)
+
+
+@given(st.text(alphabet="'=+-@\t 1ax;[\"", max_size=12))
+def test_no_cell_is_a_formula_and_each_comes_back(text: str) -> None:
+    store = Entities()
+    made = store.create("plant", reference="P", description=text)
+    lines = "".join(write_csv([made]))
+    (row,) = csv.DictReader(io.StringIO(lines, newline=""))
+    cell = row.get("description", "")
+    assert not cell or cell[0] not in "=+-@\t\r" or re.fullmatch(r"[+-]?[\d.]+([eE][+-]?\d+)?( [\w. +-]+)?", cell)
+    ((_, values),) = read_csv(lines)
+    assert values.get("description", "") == made.description
+
+
+def test_spreadsheets_may_put_a_mark_before_and_a_column_may_not_come_twice() -> None:
+    assert read_csv("\ufefftype,title\nplant,Roof\n") == [(2, {"type": "plant", "title": "Roof"})]
+    assert read_json('\ufeff[{"type": "plant"}]') == [(1, {"type": "plant"})]
+    with pytest.raises(ExchangeError, match="line 1: the column 'title' is there twice"):
+        read_csv("type,title,title\nplant,a,b\n")
