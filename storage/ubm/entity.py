@@ -89,7 +89,8 @@ class Entity(Active, Persistent):
         for name in cls.Fields.model_fields:
             assert not hasattr(Entity, name) or name in Entity.Fields.model_fields, f"{cls.__name__}: {name} is taken"
             setattr(cls, name, FieldAttribute(name))
-        members = {name: getattr(cls, name) for name in dir(cls)}
+        # Some of zope.interface's names are in dir() of a class and cannot be had from its subclasses.
+        members = {name: getattr(cls, name, None) for name in dir(cls)}
         cls.relations = {name: member for name, member in sorted(members.items()) if isinstance(member, Relation)}
         cls.carries = tuple(name for name, member in sorted(members.items()) if isinstance(member, Carried))
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 import transaction
+from zope.interface import Interface, classImplements
 
 from wendelin.storage.errors import MissingPackageError, NoEntityError
-from wendelin.storage.ubm import registry
+from wendelin.storage.ubm import items, registry
 
 _MODULE = """
 from wendelin import Entity
@@ -71,6 +72,15 @@ def test_a_distribution_adds_a_type(distribution: Path, ubm: Any, conn: Any) -> 
     assert type(boiler).schema()["properties"]["heat"]
     boiler.feeds = []
     assert registry.types()["plant"].__name__ == "Plant", "ours are not replaced"
+
+
+def test_a_class_that_has_interfaces_can_be_derived_from(distribution: Path) -> None:
+    """Somebody asked zope.interface what the class provides, which leaves a name that subclasses do not have."""
+    classImplements(items.Asset, Interface)
+    assert "__provides__" in dir(items.Asset)
+    registry.forget()
+    sys.modules.pop("wendelin_test_boilers", None)
+    assert "boiler" in registry.types()
 
 
 @pytest.mark.parametrize(
