@@ -27,7 +27,7 @@ def data(root: Any) -> ZBigArray:
 
 
 @wendelin.operation
-def put(data: ZBigArray, number: int) -> None:
+def put_number(data: ZBigArray, number: int) -> None:
     if number < 0:
         raise ValueError(number)
     data.append([number])
@@ -47,7 +47,7 @@ def wait(data: ZBigArray) -> None:
 
 
 def created(data: ZBigArray, *numbers: int) -> list[Message]:
-    return waiting(data, *[data.activate().put(number) for number in numbers])
+    return waiting(data, *[data.activate().put_number(number) for number in numbers])
 
 
 def waiting(data: ZBigArray, *handles: Any) -> list[Message]:
@@ -85,7 +85,7 @@ def test_they_end_in_one_commit(data: ZBigArray, worker: Worker) -> None:
 
 def test_the_end_forgets_the_call_and_its_arguments(data: ZBigArray, worker: Worker, root: Any) -> None:
     root["other"] = ZBigArray((3,), "i8")
-    data.activate().put(root["other"])
+    data.activate().put_number(root["other"])
     (message,) = created(data, 5)
     assert message.call
     run(worker.connection, [message._p_oid])
