@@ -34,7 +34,7 @@ MAP_FIXED_NOREPLACE = 0x100000
 MADV_DONTNEED, MADV_NOHUGEPAGE = 4, 15
 _FAILED = ctypes.c_void_p(-1).value
 
-#: Bytes of a finite `RLIMIT_DATA` that are left to everything but arrays.
+#: Bytes of a finite `RLIMIT_DATA` or `RLIMIT_AS` that are left to everything but arrays.
 SPARE = 16 << 20
 
 #: Bytes a reservation takes at least, so that small arrays grow without moving.
@@ -81,6 +81,8 @@ class Reservation:
     def _reserve(self, nbytes: int) -> int:
         """Reserve generously; where the machine refuses, be content with less, at least with what is needed."""
         least = max(_up(nbytes), PAGE)
+        # Under a limit the rest of the process needs addresses as well: no more than a half of what is left.
+        self.size = max(min(self.size, addresses_allowed() // 2 // PAGE * PAGE), least)
         while True:
             try:
                 return _mmap(None, self.size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
@@ -211,6 +213,12 @@ def _likely_cause() -> str:
     if allowed and count > 0.9 * allowed:
         return f"the process has {count:,} mappings and vm.max_map_count is {allowed:,}; raise it with sysctl"
     return "close arrays or connections that are no longer used"
+
+
+def addresses_allowed() -> int:
+    """Bytes of addresses that arrays may still take under `RLIMIT_AS`; what Python needs is kept."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return LARGEST if limit == resource.RLIM_INFINITY else limit - _status("VmSize") - SPARE
 
 
 def data_allowed() -> int:
