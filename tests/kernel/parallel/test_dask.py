@@ -213,3 +213,39 @@ def test_a_poisonous_task_is_named(cluster: Cluster) -> None:
         pytest.raises(WorkerDiedError, match=r"task 2, kill_myself\(2\)"),
     ):
         Parallel(batch_size=1)(delayed(kill_myself)(i) for i in range(6))
+
+
+def test_a_call_waits_for_workers(cluster: Cluster) -> None:
+    """A cluster that has none yet, as when it is scaled up on demand: the call goes on as soon as one comes."""
+    for worker in cluster.workers:
+        worker.stop()
+    found: list[list[int]] = []
+
+    def call() -> None:
+        with parallel_config(backend="wendelin", engine=cluster.address, n_jobs=2):
+            found.append(Parallel()(delayed(inc)(i) for i in range(6)))
+
+    calling = threading.Thread(target=call)
+    calling.start()
+    with distributed.Client(cluster.address) as client:
+        wait_until(lambda: len(client.scheduler_info()["workers"]) == 0)
+        assert calling.is_alive()
+        cluster.workers = [cluster.add_worker("late")]
+        calling.join(60)
+    assert found == [[1, 2, 3, 4, 5, 6]]
+
+
+def test_a_call_leaves_nothing_at_the_scheduler(cluster: Cluster) -> None:
+    """Neither results nor arguments stay there once a call has ended, well or with an error."""
+    with distributed.Client(cluster.address) as client:
+
+        def tasks() -> int:
+            return int(client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)))
+
+        with parallel_config(backend="wendelin", engine=cluster.address, n_jobs=2):
+            assert Parallel(batch_size=1)(delayed(inc)(i) for i in range(20)) == [*range(1, 21)]
+            left = tasks()
+            with pytest.raises(ValueError, match="condition"):
+                Parallel(batch_size=1)(delayed(slow_raise)(i == 3) for i in range(20))
+            wait_until(lambda: tasks() <= left)
+            assert left <= 2 * len(cluster.workers), "what serves as the line to each worker"
