@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -107,19 +108,23 @@ class Entities(Active, Persistent):
 
     def _free(self, reference: str) -> str:
         text = str(reference)  # files may give numbers
-        if text != reference or not _REFERENCE.match(text) or _UID.match(text) or not text.isprintable():
+        fits = _REFERENCE.match(text) and text.isprintable() and any(each.isalnum() for each in text)
+        if text != reference or not fits or _UID.match(text):
             raise FieldError(f"reference = {reference!r}: give letters and digits, 100 at most, as 'PLANT-4'")
-        if self.get(reference) is not None:
-            raise FieldError(f"reference = {reference!r}: {self.get(reference)!r} has it; give another one, or none")
-        return reference
+        if self.get(text) is not None:
+            raise FieldError(f"reference = {reference!r}: {self.get(text)!r} has it; give another one, or none")
+        return _composed(text)
 
     # -- finding
 
-    def get(self, name: str, default: Any = None) -> Any:
+    def get(self, name: Any, default: Any = None) -> Any:
         """The entity of that uid or reference, else `default`.
 
         Raises `MissingPackageError` when its class comes from a package that is not installed.
         """
+        if not isinstance(name, str):
+            return default
+        name = _composed(name)
         for table in (self._uids,) if _UID.match(name) else (self._given, self._made):
             found = table.get(name)
             if isinstance(found, Broken):
@@ -232,6 +237,11 @@ class Entities(Active, Persistent):
 def _missing(broken: Any, name: str) -> str:
     cls = type(broken)
     return f"the entity {name!r} is a {cls.__module__}.{cls.__name__}: install the package that has this class"
+
+
+def _composed(name: str) -> str:
+    """Accents as one letter each: what looks the same is the same."""
+    return unicodedata.normalize("NFC", name)
 
 
 Entities.__module__ = "wendelin"  # the stored name; see wendelin/__init__.py

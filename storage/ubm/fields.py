@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Self
+from zoneinfo import available_timezones
 
 from pydantic import (
     AfterValidator,
@@ -171,6 +173,19 @@ def _unit_name(value: str) -> str:
         raise refused(f"{error}; give one as 'kW', 'W/m**2', 'degC' or 'm/s'") from None
 
 
+def _time_zone(name: str) -> str:
+    known = _time_zones()
+    if name != "UTC" and known and name not in known:  # a machine without the database checks nothing
+        raise refused(f"{name!r} is no time zone; give one of the IANA database, as 'Europe/Berlin'")
+    return name
+
+
+@functools.cache
+def _time_zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+TimeZone = Annotated[str, AfterValidator(_time_zone), Field(examples=["Europe/Berlin"])]
 UnitName = Annotated[str, AfterValidator(_unit_name), Field(examples=["kW", "W/m**2", "degC"])]
 Latitude = Annotated[float, Field(ge=-90, le=90, description="degrees north", examples=[48.14])]
 Longitude = Annotated[float, Field(ge=-180, le=180, description="degrees east", examples=[11.58])]

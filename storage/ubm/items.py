@@ -22,6 +22,7 @@ from wendelin.storage.ubm.fields import (
     Speed,
     Temperature,
     Time,
+    TimeZone,
     UnitName,
     Url,
     Voltage,
@@ -53,7 +54,7 @@ class Asset(Item):
         commissioned: Time | None = None
         decommissioned: Time | None = None
 
-    parent = Relation("asset", doc="the asset it is part of")
+    parent = Relation("asset", acyclic=True, doc="the asset it is part of")
     manufacturer = Relation("organisation", on_delete=CLEAR, doc="who made it")
     operator = Relation("organisation", "person", doc="who runs it")
     components = Relation("component", many=True, doc="what is built in")
@@ -109,7 +110,7 @@ class Plant(Asset):
         tilt: Angle | None = None
         azimuth: Angle | None = Field(None, description="clockwise from north")
         temperature_coefficient: float | None = Field(None, description="power per kelvin", examples=[-0.0038])
-        time_zone: str = Field("UTC", description="of its own clock", examples=["Europe/Berlin"])
+        time_zone: TimeZone = Field("UTC", description="of its own clock", examples=["Europe/Berlin"])
 
 
 class Device(Item):

@@ -40,7 +40,7 @@ class Organisation(Node):
         latitude: Latitude | None = None
         longitude: Longitude | None = None
 
-    parent = Relation("organisation", doc="the organisation it is part of")
+    parent = Relation("organisation", acyclic=True, doc="the organisation it is part of")
 
 
 class Person(Node):
@@ -73,7 +73,7 @@ class Project(Node):
 
     customer = Relation("organisation", "person", on_delete=CLEAR, doc="who wants it")
     members = Relation("person", many=True, on_delete=CLEAR, doc="who works on it")
-    parent = Relation("project", doc="the project it is part of")
+    parent = Relation("project", acyclic=True, doc="the project it is part of")
 
 
 for _class in (Node, Organisation, Person, Project):

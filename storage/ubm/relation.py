@@ -22,15 +22,19 @@ class Relation:
         Names of types (their subtypes too) or of UBM roles; none means any entity.
     many
         Whether its value is a tuple of entities; else an entity or None.
+    acyclic
+        Whether nothing may come to point to itself, through whatever it points to.
     on_delete
         When a target is deleted: "refuse" the deletion, "clear" the pointer, or "cascade" and delete this one as well.
     """
 
     name = ""
 
-    def __init__(self, *to: str, many: bool = False, on_delete: str = REFUSE, doc: str = "") -> None:
+    def __init__(
+        self, *to: str, many: bool = False, on_delete: str = REFUSE, acyclic: bool = False, doc: str = ""
+    ) -> None:
         assert on_delete in RULES, on_delete
-        self.to, self.many, self.on_delete, self.doc = to, many, on_delete, doc
+        self.to, self.many, self.on_delete, self.acyclic, self.doc = to, many, on_delete, acyclic, doc
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -59,7 +63,22 @@ class Relation:
         for one in value if several else (value,):
             target = self._target(entity, one)
             found[target.uid] = target
+        if self.acyclic:
+            self._refuse_ring(entity, found)
         return list(found.values())
+
+    def _refuse_ring(self, entity: Entity, targets: dict[str, Entity]) -> None:
+        waiting, seen = [*targets.items()], set[str]()
+        while waiting:
+            uid, target = waiting.pop()
+            if uid == entity.uid:
+                names = ", ".join(each.reference for each in targets.values())
+                raise FieldError(
+                    f"{entity.label(self.name)} = {names}: then it would be its own {self.name}; give another one"
+                )
+            if uid not in seen and target is not None:
+                seen.add(uid)
+                waiting += [(each, entity.store.get(each)) for each in target.related(self.name)]
 
     def _target(self, entity: Entity, value: Any) -> Entity:
         from wendelin.storage.ubm.entity import Entity

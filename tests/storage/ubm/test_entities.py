@@ -507,3 +507,36 @@ def test_a_stored_value_that_breaks_a_new_rule_stays_until_it_is_set(ubm):
         sensor.unit = "parsecs of old"
     sensor.unit = "kW"
     assert str(sensor.unit) == "kW"
+
+
+# ---- what looks right and is not -------------------------------------------------------------------------------------
+
+
+def test_references_that_look_the_same_are_the_same(ubm):
+    plant = ubm.create("plant", reference="Zu\u0308rich-1")
+    assert plant.reference == "Z\xfcrich-1"
+    assert ubm["Zu\u0308rich-1"] is ubm["Z\xfcrich-1"] is plant
+    with pytest.raises(FieldError, match="has it"):
+        ubm.create("plant", reference="Zu\u0308rich-1")
+    for wrong in (".", "..", "-", "_._"):
+        with pytest.raises(FieldError, match="give letters and digits"):
+            ubm.create("plant", reference=wrong)
+    assert ubm.get(5) is None
+    with pytest.raises(NoEntityError, match="no entity is named 5"):
+        ubm[5]
+
+
+def test_a_time_zone_is_one_of_the_iana_database(ubm):
+    assert ubm.create("plant", time_zone="Europe/Berlin").time_zone == "Europe/Berlin"
+    for wrong in ("Europe/Nowhere", "", "../../etc/passwd"):
+        with pytest.raises(FieldError, match=r"time_zone = .* is no time zone; give one of the IANA database"):
+            ubm.create("plant", time_zone=wrong)
+
+
+def test_nothing_is_a_part_of_itself(ubm):
+    top, middle, bottom = (ubm.create("asset", reference=name) for name in ("TOP", "MIDDLE", "BOTTOM"))
+    middle.parent, bottom.parent = top, middle
+    for ring in (top, middle, bottom):
+        with pytest.raises(FieldError, match=f"asset TOP: parent = {ring.reference}: then it would be its own parent"):
+            top.parent = ring
+    assert top.parent is None

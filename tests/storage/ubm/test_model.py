@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import hypothesis.strategies as st
+import pytest
 import transaction
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from ZODB.DemoStorage import DemoStorage
 
 from wendelin.storage.database.connection import DB
-from wendelin.storage.errors import RelatedError
+from wendelin.storage.errors import FieldError, RelatedError
 from wendelin.storage.ubm.entities import entities
 
 #: Relations of each rule, to one and to many.
@@ -56,7 +57,16 @@ class Machine(RuleBasedStateMachine):
         name, target_kind = _RELATIONS[kind][choice % len(_RELATIONS[kind])]
         found = [self._any(target_kind, target) for target in picked]
         found = [each for each in found if each is not None]
-        setattr(entity, name, found if entity.relations[name].many else next(iter(found), None))
+        value = found if entity.relations[name].many else next(iter(found), None)
+        if entity.relations[name].acyclic and value is not None and entity.uid in self._above(value, name):
+            with pytest.raises(FieldError, match="its own"):
+                setattr(entity, name, value)
+        else:
+            setattr(entity, name, value)
+
+    def _above(self, entity: Any, name: str) -> set[str]:
+        """The uids of an entity and of all that it points to by `name`, and those point to."""
+        return {entity.uid}.union(*(self._above(self.ubm[each], name) for each in entity.related(name)))
 
     @rule(kind=st.sampled_from(sorted(_RELATIONS)), which=_index)
     def delete(self, kind: str, which: int) -> None:
