@@ -32,11 +32,19 @@ def serve(
 ) -> None:
     """Dispatch the activities of `url` to `engine` until `stop` is set, or for `idle` seconds nothing was waiting.
 
-    `metrics`: the port for Prometheus.
+    `metrics`: the port for Prometheus. Raises what the dispatcher did not expect.
     """
     dispatcher = Dispatcher(url, engine, node=name)
     stop_metrics = _serve_metrics(dispatcher, metrics)
-    thread = threading.Thread(target=dispatcher.run, name="wendelin dispatcher", daemon=True)
+    failures: list[BaseException] = []
+
+    def dispatch() -> None:
+        try:
+            dispatcher.run()
+        except BaseException as error:  # noqa: BLE001  # raised below, in the node's own thread
+            failures.append(error)
+
+    thread = threading.Thread(target=dispatch, name="wendelin dispatcher", daemon=True)
     thread.start()
     busy = time.monotonic()
     try:
@@ -51,6 +59,8 @@ def serve(
         thread.join()
         stop_metrics()
         engine.close()
+    if failures:
+        raise failures[0]
 
 
 def _serve_metrics(dispatcher: Dispatcher, port: int | None) -> Callable[[], None]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -16,8 +17,13 @@ if TYPE_CHECKING:
     from wendelin.storage.activities.monitor import Picture
     from wendelin.storage.activities.queue import ActivityQueue
 
+T = TypeVar("T")
+
 #: Times that a change is tried that conflicts with the end of an activity.
 _ATTEMPTS = 20
+
+#: Activities that are deleted in one transaction.
+_PURGED = 1000
 
 #: The health of activities in words; see `wendelin.storage.activities.monitor.Picture`.
 WORDS = {
@@ -144,15 +150,19 @@ _add_action("skip", "is skipped", "Go on as if failed activities had done their 
 @click.option("--failed", is_flag=True, help="Only those that failed.")
 @click.confirmation_option(prompt="Delete activities that were not run?")
 def purge(url: str | None, failed: bool) -> None:
-    """Delete all activities."""
+    """Delete all activities; those that are running may end first."""
 
     def change(queue: ActivityQueue | None) -> int:
-        found = [message for message in queue or () if not failed or message.state == "failed"]
+        waiting = (message for message in queue or () if not failed or message.state == "failed")
+        found = list(itertools.islice(waiting, _PURGED))
         for message in found:
             cast("ActivityQueue", queue).cancel(message)
         return len(found)
 
-    click.echo(f"{_changed(url, change)} activities deleted")
+    deleted = 0
+    while some := _changed(url, change):
+        deleted += some
+    click.echo(f"{deleted} activities deleted")
 
 
 def summary(message: Message) -> dict[str, Any]:
@@ -178,7 +188,7 @@ def _found(queue: ActivityQueue | None, uid: str) -> Message:
         raise click.ClickException(f"{error.args[0]}; see: wendelin activity list") from None
 
 
-def _changed(url: str | None, change: Callable[[ActivityQueue | None], object]) -> object:
+def _changed(url: str | None, change: Callable[[ActivityQueue | None], T]) -> T:
     """What `change` returned, committed: tried again when activities end meanwhile."""
     from ZODB.POSException import ConflictError
 

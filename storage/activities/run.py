@@ -17,6 +17,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
+from transaction.interfaces import TransientError
 from ZODB.POSException import ConflictError, POSKeyError
 
 from wendelin.storage.activities.message import MISSING, Message
@@ -89,7 +90,7 @@ def run(connection: Any, oids: Sequence[bytes], group: str | None = None, node: 
 
 def _alone(connection: Any, oid: bytes, node: str) -> Outcome:
     manager = connection.transaction_manager
-    last = ConflictError()
+    last: TransientError = ConflictError()
     for attempt in range(CONFLICTS + 1):
         try:
             with _transaction(manager) as running:
@@ -99,7 +100,7 @@ def _alone(connection: Any, oid: bytes, node: str) -> Outcome:
                 running.note(f"activity {message.uid[:8]} {message.method_id}")
                 outcome = _perform(message, running, node)
             return outcome
-        except ConflictError as error:
+        except TransientError as error:  # a conflict, or the database went away meanwhile
             last = error
             time.sleep(random.random() * 0.01 * 2**attempt)  # others may want the same objects
         except MissingObjectError as error:

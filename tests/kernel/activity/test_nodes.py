@@ -20,10 +20,12 @@ from tests.house.repository import ROOT
 from tests.kernel.activity.calls import Gate, ended
 from tests.kernel.activity.dispatching import until
 from wendelin import ZBigArray
+from wendelin.kernel.activity.dispatcher import Dispatcher
 from wendelin.kernel.activity.exchange import Exchange, host_towards
 from wendelin.kernel.activity.fleet import Fleet
 from wendelin.kernel.activity.local import LocalEngine
 from wendelin.kernel.activity.member import Membership
+from wendelin.kernel.activity.node import serve
 from wendelin.storage.activities.monitor import Monitor
 from wendelin.storage.activities.queue import ActivityQueue
 
@@ -228,3 +230,14 @@ def test_a_node_that_leaves_in_order_is_no_death(tmp_path: Path) -> None:
             thread.join()
             exchange.close()
             fleet.close()
+
+
+def test_a_node_whose_dispatcher_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever supervises it sees an exit status that is not zero."""
+
+    def fail(self: Dispatcher) -> None:
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr(Dispatcher, "run", fail)
+    with pytest.raises(RuntimeError, match="unforeseen"):
+        serve(f"local://{tmp_path}/db", LocalEngine(1), stop=threading.Event())

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 import wendelin
 from tests.storage.activities.conftest import Worker
 from wendelin import ZBigArray
+from wendelin.storage.activities import command
 from wendelin.storage.activities import handle as handles
 from wendelin.storage.activities.command import activity
 from wendelin.storage.activities.message import Message
@@ -179,3 +180,14 @@ def test_a_command_that_conflicts_with_the_end_of_an_activity_tells_what_is(
     assert (done.exit_code, handle.state) == (1, "done")
     assert "names no activity that has not ended" in done.output
     assert "will not run" not in done.output
+
+
+def test_purge_deletes_all_however_many(data: ZBigArray, conn: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "_PURGED", 2)  # in one transaction
+    for number in range(5):
+        data.activate().append([number])
+    transaction.commit()
+    done = CliRunner().invoke(activity, ["purge", "--yes", "--db", conn.url])
+    assert done.output == "5 activities deleted\n"
+    transaction.begin()
+    assert not [*queue_of(conn)]
