@@ -190,4 +190,4 @@ def test_purge_deletes_all_however_many(data: ZBigArray, conn: Any, monkeypatch:
     done = CliRunner().invoke(activity, ["purge", "--yes", "--db", conn.url])
     assert done.output == "5 activities deleted\n"
     transaction.begin()
-    assert not [*queue_of(conn)]
+    assert not list(queue_of(conn) or ())
