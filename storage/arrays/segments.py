@@ -24,6 +24,7 @@ from typing import Any
 from ZODB.blob import Blob
 
 from wendelin.storage.arrays.addresses import Reservation
+from wendelin.storage.arrays.checksums import noted, synced
 from wendelin.storage.arrays.extents import new_segment_number
 from wendelin.storage.arrays.forms import Form
 from wendelin.storage.arrays.leftovers import OwnedPath, new_file
@@ -171,11 +172,12 @@ class Draft:
             return Parts(nbytes, PART, [_part(self.fd, at, size, self.folder) for at, size in cut])
         with _room_for([(0, self.pages)], self.folder):
             os.ftruncate(self.fd, nbytes)  # what a write that failed has left behind the end
-            os.fsync(self.fd)
+            checksums = synced(self.fd, nbytes)
         if self._blob is None:
             self._blob = _blob(self.path)
             self._end.detach()
             self._end = weakref.finalize(self, _dropped, self.fd, None, os.getpid())
+        noted(self._blob, checksums)
         return self._blob
 
     def drop(self) -> None:
@@ -201,13 +203,15 @@ def _part(source: int, start: int, nbytes: int, folder: str) -> Blob:
     try:
         with _room_for([(0, -(-nbytes // PAGE))], folder):
             _copy(source, fd, nbytes, start)
-            os.fsync(fd)
+            checksums = synced(fd, nbytes)
     except BaseException:
         _unlink(path)
         raise
     finally:
         os.close(fd)
-    return _blob(path)
+    blob = _blob(path)
+    noted(blob, checksums)
+    return blob
 
 
 def placed(pages: list[Interval], segment: int) -> list[Run]:
