@@ -18,18 +18,23 @@ import contextlib
 import errno
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from zc.lockfile import LockFile
 from ZODB.blob import FilesystemHelper
 from ZODB.FileStorage import FileStorage
+from ZODB.FileStorage.format import DATA_HDR_LEN, DataHeaderFromString
+from ZODB.utils import u64
 
+from wendelin.storage.database.recordsums import record_sum, with_sums
 from wendelin.storage.errors import ResourceError
 
 _SETTLED = 1_000_000_000
 """Nanoseconds after which a directory that changes again has another time of change, even on coarse file systems."""
 _REMEMBERED = 10_000
+_LONGEST_HEADER = 65_535  # bytes of a transaction's header with its texts, as ZODB counts them
 
 
 class DurableFileStorage(FileStorage):
@@ -69,12 +74,42 @@ class DurableFileStorage(FileStorage):
 
     def tpc_vote(self, transaction: Any) -> Any:
         try:
-            return super().tpc_vote(transaction)
+            with self._lock:
+                if transaction is self._transaction:
+                    self._add_checksums()
+                return super().tpc_vote(transaction)
         except OSError:
             with self._lock:
                 self._drop_tail()
                 self._files.flush()
             raise
+
+    def _add_checksums(self) -> None:
+        """Let the transaction carry the checksums of its records, which are complete now."""
+        end = self._tfile.tell()
+        if not end:
+            return
+        user, note, extension = self._ude
+        fuller = with_sums(self._tid, user, note, extension, self._record_sums(end))
+        longer = len(fuller) - len(extension)
+        if self._thl + longer > _LONGEST_HEADER:
+            return  # texts of a program that leave no room
+        self._ude = user, note, fuller
+        self._thl += longer
+        self._tindex = {oid: position + longer for oid, position in self._tindex.items()}
+
+    def _record_sums(self, end: int) -> Iterator[int]:
+        at = 0
+        while at < end:
+            self._tfile.seek(at)
+            header = DataHeaderFromString(self._tfile.read(DATA_HDR_LEN))
+            at += DATA_HDR_LEN + (header.plen or 8)
+            if header.plen:
+                yield record_sum(header.oid, self._tfile.read(header.plen))
+            else:
+                back = u64(self._tfile.read(8))
+                yield record_sum(header.oid, self._loadBack_impl(header.oid, back, fail=False)[0] if back else None)
+        self._tfile.seek(end)
 
     def _abort(self) -> None:
         super()._abort()
