@@ -123,9 +123,32 @@ class _Computing(threading.Thread):
         return self._found
 
 
+class _State:
+    """What a blob's record shall say, as long as its bytes lie in the file at `path`."""
+
+    def __init__(self, path: str, checksums: Checksums) -> None:
+        self.path, self._checksums = path, checksums
+
+    def __call__(self) -> dict[str, Any]:
+        return self._checksums.to_state()
+
+
 def noted(blob: Any, checksums: Checksums) -> None:
     """Let a new blob store its checksums. `Blob` must not be derived from: packing would not know it for one."""
-    blob.__dict__["__getstate__"] = checksums.to_state  # not by assignment, which counts as a change of the object
+    state = _State(blob._p_blob_uncommitted, checksums)
+    blob.__dict__["__getstate__"] = state  # not by assignment, which counts as a change of the object
+
+
+def note_own(blob: Any) -> None:
+    """A blob is about to be stored: one that a program has written gets its checksums now."""
+    path = blob._p_blob_uncommitted
+    if path is None or getattr(blob.__dict__.get("__getstate__"), "path", None) == path:
+        return
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        noted(blob, Checksums.of(fd, os.fstat(fd).st_size))
+    finally:
+        os.close(fd)
 
 
 def _data(fd: int, nbytes: int, step: int) -> Iterator[tuple[int, int]]:

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import ZODB.Connection
 import ZODB.DB
+from ZODB.blob import Blob
 from ZODB.Connection import RootConvenience, TransactionMetaData
 from ZODB.POSException import ConflictError, ConnectionStateError, POSKeyError
 from ZODB.utils import z64
 
+from wendelin.storage.arrays.checksums import note_own
 from wendelin.storage.arrays.forms import blob_folder
 from wendelin.storage.arrays.interrupts import uninterrupted
 from wendelin.storage.arrays.owner import ArrayOwner
@@ -243,6 +245,8 @@ class _Remembering:
         self._current = None
 
     def serialize(self, obj: Any) -> bytes:
+        if isinstance(obj, Blob):
+            note_own(obj)
         return self._writer.serialize(obj)  # type: ignore[no-any-return]
 
     def unfinished(self) -> list[Any]:

@@ -38,7 +38,10 @@ _LONGEST_HEADER = 65_535  # bytes of a transaction's header with its texts, as Z
 
 
 class DurableFileStorage(FileStorage):
-    """`FileStorage(path, blob_dir=…)` with durable blobs. One process at a time."""
+    """`FileStorage(path, blob_dir=…)` with durable blobs and checksums of records. One process at a time."""
+
+    _ude: Any
+    _tindex: Any
 
     def __init__(self, path: str, *, blob_dir: str, **options: Any) -> None:
         if not options.get("read_only"):

@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import transaction
+import ZODB
+from ZODB.blob import Blob
+from ZODB.FileStorage import FileStorage
 
 import wendelin
 from wendelin.storage.arrays.checksums import STEP, Checksums
@@ -70,11 +73,24 @@ def test_a_committed_segment_has_its_checksums_in_its_record(tmp_path: Path) -> 
     conn.close()
 
 
-def test_an_older_blob_has_none(tmp_path: Path) -> None:
-    from ZODB.blob import Blob
-
+def test_a_programs_own_blob_has_those_of_its_last_bytes(tmp_path: Path) -> None:
     conn = wendelin.connect(f"file://{tmp_path}")
     conn.root()["b"] = blob = Blob(b"some bytes")
     transaction.commit()
-    assert Checksums.from_record(conn.db().storage.load(blob._p_oid)[0]) is None
+    for data in (b"other bytes, more of them", bytes(3 * STEP)):
+        with blob.open("w") as file:
+            file.write(data)
+        transaction.savepoint()
+        transaction.commit()
+        found = Checksums.from_record(conn.db().storage.load(blob._p_oid)[0])
+        assert found is not None
+        assert (found.nbytes, found.crcs[0]) == (len(data), zlib.crc32(data[:STEP]))
     conn.close()
+
+
+def test_a_blob_of_other_programs_has_none(tmp_path: Path) -> None:
+    db = ZODB.DB(FileStorage(str(tmp_path / "Data.fs"), blob_dir=str(tmp_path / "blobs")))
+    with db.transaction() as conn:
+        conn.root()["b"] = blob = Blob(b"some bytes")
+    assert Checksums.from_record(db.storage.load(blob._p_oid)[0]) is None
+    db.close()
