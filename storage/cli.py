@@ -22,6 +22,7 @@ import wendelin
 from wendelin.storage.activities.command import activity
 from wendelin.storage.errors import UsageError, WendelinError
 from wendelin.storage.history.command import COMMANDS as HISTORY
+from wendelin.storage.integrity.command import COMMANDS as INTEGRITY
 from wendelin.storage.ubm.command import entity
 
 COMMANDS = "wendelin.commands"
@@ -100,7 +101,7 @@ def db() -> None:
     """
 
 
-for _command in HISTORY:
+for _command in (*HISTORY, *INTEGRITY):
     assert _command.callback is not None
     _command.callback = explained(_command.callback)
     db.add_command(_command)
