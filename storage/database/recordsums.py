@@ -44,7 +44,12 @@ def with_sums(tid: bytes, user: bytes, note: bytes, extension: bytes, sums: Iter
     packed = _packed(sorted(sums))
     kind, body = (_EACH, packed) if len(packed) <= 4 * MOST else (_ALL, _packed([zlib.crc32(packed)]))
     head = _HEAD.pack(kind, _text_sum(tid, user, note, rest), len(packed) // 4)
-    return _encoded({**rest, KEY: head + body})
+    return _encoded(_decoded(_encoded({**rest, KEY: head + body})))
+
+
+def is_as_written(extension: dict[Any, Any], raw: bytes) -> bool:
+    """Whether an extension with checksums is stored byte for byte as `with_sums` gave it."""
+    return _encoded(extension) == raw
 
 
 @dataclass(frozen=True)

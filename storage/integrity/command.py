@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from wendelin.storage.arrays.layout import human
+from wendelin.storage.history.moments import told
+
+if TYPE_CHECKING:
+    from wendelin.storage.integrity.backup import Copied
 
 _DB = click.option("--db", "db_url", metavar="URL", help="The database, as the argument.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
@@ -29,6 +34,8 @@ class Bar:
 
     def __call__(self, done: int, total: int | None) -> None:
         """So many bytes are done, of so many."""
+        if not sys.stderr.isatty():
+            return
         if self._bar is None:
             self._bar = click.progressbar(
                 length=max(total or done, 1), label=self._label, file=sys.stderr, item_show_func=self._rate
@@ -92,4 +99,75 @@ def verify(url: str | None, db_url: str | None, restart: bool, as_json: bool) ->
     sys.exit(DAMAGED if report.damages else 0)
 
 
-COMMANDS = (verify,)
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("url", required=False)
+@_DB
+@click.option("--verify", "then_verify", is_flag=True, help="Then read the whole backup back and check it.")
+def backup(folder: Path, url: str | None, db_url: str | None, then_verify: bool) -> None:
+    """Bring the backup in FOLDER up to date with the database URL, history and blobs too, while others work with it.
+
+    Only what is new is copied. A run that is killed leaves the earlier backup good, and the next one goes on. A backup
+    is a database by itself: file://FOLDER.
+    """
+    from wendelin.storage.integrity.backup import backup as copy
+
+    bar = Bar("backing up")
+    try:
+        done = copy(folder, _one(url, db_url), progress=bar)
+    finally:
+        bar.end()
+    _tell(done, f"backed up to {done.place}")
+    if then_verify:
+        _verified(folder)
+    sys.exit(DAMAGED if done.damages else 0)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("url")
+@click.option("--verify", "then_verify", is_flag=True, help="First read the whole backup and check it.")
+def restore(folder: Path, url: str, then_verify: bool) -> None:
+    """Make the database URL of the backup in FOLDER. It may be of another kind than the one that was backed up.
+
+    Nothing is overwritten: a URL that holds a database is refused. A run that is killed goes on when it is run again.
+    """
+    from wendelin.storage.integrity.restore import restore as copy
+
+    if then_verify:
+        _verified(folder)
+    bar = Bar("restoring")
+    try:
+        done = copy(folder, url, progress=bar)
+    finally:
+        bar.end()
+    _tell(done, f"restored {done.place}")
+    sys.exit(DAMAGED if done.damages else 0)
+
+
+def _tell(done: Copied, what: str) -> None:
+    for damage in done.damages:
+        click.echo(f"{damage}\n")
+    state = "" if int.from_bytes(done.last) == 0 else f"; its last state is of {told(done.last)}"
+    click.echo(f"{what}: {done.transactions:,} transactions, {done.blobs:,} blobs, {human(done.nbytes)} new{state}")
+
+
+def _verified(folder: Path) -> None:
+    """Check a backup; ends the command when it is damaged."""
+    from wendelin.storage.database.urls import FileURL
+    from wendelin.storage.integrity.verify import verify as look
+
+    bar = Bar("verifying")
+    try:
+        report = look(FileURL(folder.absolute()).url, restart=True, progress=bar)
+    finally:
+        bar.end()
+    for damage in report.damages:
+        click.echo(f"{damage}\n")
+    if report.damages:
+        click.echo(f"the backup in {folder} is damaged")
+        sys.exit(DAMAGED)
+    click.echo(f"the backup in {folder} is sound: {report.transactions:,} transactions, {report.blobs:,} blobs")
+
+
+COMMANDS = (verify, backup, restore)

@@ -17,7 +17,7 @@ from ZODB._compat import loads
 from ZODB.blob import is_blob_record
 from ZODB.utils import z64
 
-from wendelin.storage.database.recordsums import RecordSums, record_sum
+from wendelin.storage.database.recordsums import RecordSums, is_as_written, record_sum
 from wendelin.storage.integrity.damage import Damage, Looked, Stored
 
 _MAGIC = b"FS30"
@@ -132,6 +132,9 @@ class DataFile:
         for length in lengths:
             texts.append(self._read(at, length))
             at += length
+        if at > end:
+            damages.append(self._damage("the head of a transaction is damaged", start, end, tid))
+            return Looked(tid, end - start, True, damages, [])
         records = list(self._records(start, at, end, tid, damages))
         sums = self._sums(start, at, tid, texts, damages)
         if sums is not None:
@@ -152,7 +155,8 @@ class DataFile:
         try:
             extension = loads(raw) if raw else {}
             sums = RecordSums.of(extension)
-            if sums is not None and not sums.fits_text(tid, user, note, extension):
+            sound = sums is None or (sums.fits_text(tid, user, note, extension) and is_as_written(extension, raw))
+            if not sound:
                 damages.append(self._damage("the number, user or note of a transaction is damaged", start, at, tid))
         except Exception:  # noqa: BLE001  a damaged pickle may raise anything
             damages.append(self._damage("the extension of a transaction is damaged", start, at, tid))
