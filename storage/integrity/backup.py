@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ZODB.utils import u64, z64
+from ZODB.utils import z64
 
 from wendelin.storage.database.durable import sync_directory
 from wendelin.storage.database.files import open_folder
@@ -63,7 +63,7 @@ def backup(folder: Path, url: str | None = None, *, progress: Progress | None = 
         first = first_tid(source)
         if first is None:
             raise UnavailableError(f"nothing was committed to {database.url} yet, so there is nothing to back up")
-        _refuse_others(folder, manifest, source, target)
+        _refuse_others(folder, manifest, source, target, database.url)
         remove_copies(folder / "blobs")
         copy = Copy(source, target, progress)
         copy.after(target.lastTransaction())
@@ -112,20 +112,17 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
     return found
 
 
-def _refuse_others(folder: Path, manifest: dict[str, Any] | None, source: Any, target: Any) -> None:
-    """A backup goes on where the database has the transactions that the backup ends with."""
+def _refuse_others(folder: Path, manifest: dict[str, Any] | None, source: Any, target: Any, url: str) -> None:
+    """A backup goes on where what is left of the database's oldest transactions is in it."""
     last = target.lastTransaction()
     if manifest is None or last == z64:
         return
-    newest = newest_tid(source)
-    ours = tids(target, last, last)
-    theirs = tids(source, last, last)
-    packed = not theirs and u64(newest) > u64(last) and manifest.get("url") is not None
-    if (theirs != ours and not packed) or u64(newest) < u64(last):
+    oldest = first_tid(source) or z64
+    known = tids(target, oldest, oldest) if oldest <= last else manifest.get("url") == url
+    if not known or newest_tid(source) < last:
         raise SourceError(
-            f"the backup in {str(folder)!r} ends with the state of {told(last)}, of {manifest.get('url', 'a database')}, "
-            "which this database does not have: it is another one, or was restored from an older backup; "
-            "name a new folder for its backup"
+            f"the backup in {str(folder)!r} is of {manifest.get('url', 'a database')}, up to {told(last)}; "
+            f"{url} is another one, or was restored from an older backup: name a new folder for its backup"
         )
 
 

@@ -118,9 +118,11 @@ def _data(fd: int, size: int) -> Iterator[tuple[int, int]]:
 
 
 def _total(storage: Any) -> int | None:
+    """Bytes of records and blobs, where the latter lie in a folder here."""
+    folder = blob_folder(storage)
     with contextlib.suppress(AttributeError, NotImplementedError, TypeError, OSError):
-        folder = Path(storage.fshelper.base_dir)
-        return int(storage.getSize()) + sum(path.stat().st_size for path in folder.rglob("*.blob"))
+        files = [] if folder is None else Path(folder).parent.rglob("*.blob")
+        return int(storage.getSize()) + sum(path.stat().st_size for path in files)
     return None
 
 

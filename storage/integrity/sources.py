@@ -15,7 +15,7 @@ from ZODB.blob import BushyLayout, FilesystemHelper, is_blob_record
 from ZODB.POSException import POSKeyError
 from ZODB.utils import p64, u64, z64
 
-from wendelin.storage.arrays.forms import form_of
+from wendelin.storage.arrays.forms import blob_folder, form_of
 from wendelin.storage.database import paths
 from wendelin.storage.database.opening import open_storage
 from wendelin.storage.database.recordsums import RecordSums, record_sum
@@ -133,9 +133,10 @@ class _Stored:
             records = int(self._storage.getSize())
         except (AttributeError, NotImplementedError, TypeError):
             return None
-        if not self._shared or not hasattr(self._storage, "fshelper"):
+        folder = blob_folder(self._storage)
+        if not self._shared or folder is None:
             return None
-        return records + sum(_size(path) for path in Path(self._storage.fshelper.base_dir).rglob("*.blob"))
+        return records + sum(_size(path) for path in Path(folder).parent.rglob("*.blob"))
 
     def blob(self, blob: Stored) -> Path | None:
         try:
