@@ -72,7 +72,7 @@ class Copy:
         try:
             return bytes(self._target.getTid(oid))
         except KeyError:
-            return z64
+            return bytes(8)
 
     def _fetched(self, record: Any) -> str | None:
         """A copy of a blob, where the target takes it by a rename; what differs from its checksums is noted."""

@@ -86,7 +86,7 @@ class DataFile:
 
     def _end(self, start: int, length: int) -> tuple[int | None, list[Damage]]:
         """Where a transaction ends, its length behind it not counted; what is wrong with these two lengths."""
-        end = start + length
+        end: int = start + length
         if self._number(end) == length:
             return end, []
         walked = self._walked_end(start)
@@ -99,7 +99,7 @@ class DataFile:
     def _walked_end(self, start: int) -> int | None:
         """The end that the records, and one of the two lengths, tell."""
         head = _TRANSACTION.unpack(self._read(start, _TRANSACTION.size))
-        at = start + _TRANSACTION.size + sum(head[3:])
+        at: int = start + _TRANSACTION.size + sum(head[3:])
         while True:
             length = at - start
             if length in (head[1], self._number(at)) and (self._begins(at + 8) or at + 8 >= self.size):

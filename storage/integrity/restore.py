@@ -63,7 +63,7 @@ def _begun(source: Any, target: Any, url: str) -> bytes:
     """The last transaction that an earlier run has restored; z64 when there is none."""
     last = newest_tid(target)
     if last == z64:
-        return z64
+        return last
     if first_tid(source) == first_tid(target) and tids(source, last, last) == [last]:
         return last
     raise NameTakenError(

@@ -16,9 +16,8 @@ from wendelin.storage.testing.base import small_limits
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WENDELIN_HOME", str(tmp_path / "home"))
-    return
 
 
 def fill(url: str, *, seed: int = 0, turns: int = 6) -> None:

@@ -71,6 +71,8 @@ def test_a_flipped_bit_anywhere_is_found(tmp_path: Path, packed: bool) -> None:
     assert verify(url).damages == []
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # ZODB leaves a damaged file open that it cannot read
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # which shows as one of these
 def test_each_byte_of_the_first_transactions_is_covered(tmp_path: Path) -> None:
     """Heads, lengths, texts, checksums and data of whole transactions, bit by bit of the heads."""
     folder, url = tmp_path / "db", f"file://{tmp_path}/db"
@@ -181,7 +183,7 @@ def test_a_pack_between_two_halves_begins_anew(tmp_path: Path, monkeypatch: pyte
     url = f"file://{tmp_path}/db"
     fill(url)
     conn = wendelin.connect(url)
-    packed = []
+    packed: list[int] = []
 
     def pack_once(done: int, total: int | None) -> None:
         if not packed and done > 10_000:
