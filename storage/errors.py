@@ -22,6 +22,7 @@
     │   ├── MissingObjectError (LookupError)
     │   ├── UnsendableError (TypeError)
     │   ├── EngineClosedError (RuntimeError)
+    │   ├── DroppedError (ValueError)
     │   ├── SourceError (ValueError)
     │   ├── NameTakenError (FileExistsError)
     │   ├── FieldError (ValueError)
@@ -128,6 +129,10 @@ class UnsendableError(UsageError, TypeError):
 
 class EngineClosedError(UsageError, RuntimeError):
     """An engine that was closed, or that another process made, was given a call."""
+
+
+class DroppedError(UsageError, ValueError):
+    """Bytes of a stream were asked for that retention has dropped."""
 
 
 class SourceError(UsageError, ValueError):

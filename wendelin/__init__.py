@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from wendelin.storage.folder import Folder
     from wendelin.storage.history.tags import Tag, Tags
     from wendelin.storage.history.transactions import history, undo
+    from wendelin.storage.streams.stream import ByteStream
     from wendelin.storage.ubm.catalogue.catalogue import Catalogue
     from wendelin.storage.ubm.catalogue.recent import CatalogueRecent
     from wendelin.storage.ubm.catalogue.trees import CataloguePiece, CatalogueTrees
@@ -92,6 +93,7 @@ _HOMES = {
     "MergingLog": "wendelin.storage.activities.merging",
     "Message": "wendelin.storage.activities.message",
     "Folder": "wendelin.storage.folder",
+    "ByteStream": "wendelin.storage.streams.stream",
     "Tag": "wendelin.storage.history.tags",
     "Tags": "wendelin.storage.history.tags",
     "history": "wendelin.storage.history.transactions",
@@ -154,6 +156,7 @@ __all__ = [
     "MORE_TO_DO",
     "ActiveProcess",
     "ArrayRef",
+    "ByteStream",
     "Entity",
     "Folder",
     "Money",
