@@ -173,7 +173,7 @@ class DataItem(Item):
 
 
 class DataStream(DataItem):
-    """Bytes in the order in which they came; it carries them as an array of bytes."""
+    """Bytes in the order in which they came; it carries them as a `ByteStream`, or as an array of bytes."""
 
     type, prefix = "stream", "STR"
 
@@ -183,7 +183,9 @@ class DataStream(DataItem):
         media_type: str = Field("application/octet-stream", pattern=r"^[\w.+-]+/[\w.+-]+$")
         offset: Count = Field(0, description="how many of its bytes were processed")
 
-    array = Carried("its bytes")
+    stream = Carried("its bytes, to append to and to read as a file")
+    array = Carried("its bytes, as an array that was filled")
+    predecessor = Relation("stream", acyclic=True, on_delete=CLEAR, doc="the stream that it continues")
 
 
 class DataArray(DataItem):

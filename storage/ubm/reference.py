@@ -33,7 +33,7 @@ def section(cls: type[Entity]) -> str:
         many = "several: " if relation.many else ""
         parts.append(f"| `{name}` | → {many}{' or '.join(relation.to) or 'any entity'}{rule} | {relation.doc} |")
     for name in cls.carries:
-        parts.append(f"| `{name}` | a `ZBigArray` | {getattr(cls, name).doc} |")
+        parts.append(f"| `{name}` | a `ZBigArray` or `ByteStream` | {getattr(cls, name).doc} |")
     for transition, names in cls.needs.items():
         parts += ["", f"`{transition}` needs {', '.join(f'`{name}`' for name in names)}."]
     return "\n".join(parts) + "\n"

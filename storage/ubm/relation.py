@@ -115,7 +115,7 @@ class Relation:
 
 
 class Carried:
-    """A `ZBigArray` that an entity carries. Loading the entity does not load it."""
+    """A `ZBigArray` or a `ByteStream` that an entity carries. Loading the entity does not load it."""
 
     name = ""
 
@@ -134,10 +134,11 @@ class Carried:
     def checked(self, entity: Entity, value: Any) -> Any:
         """`value`, when it may be carried. FieldError when it is no array."""
         from wendelin.storage.arrays.array import ZBigArray
+        from wendelin.storage.streams.stream import ByteStream
 
-        if value is not None and not isinstance(value, ZBigArray):
+        if value is not None and not isinstance(value, ZBigArray | ByteStream):
             raise FieldError(
                 f"{entity.label(self.name)} = {type(value).__name__}: give a persistent array, "
-                "wendelin.ZBigArray(shape, dtype), and fill it"
+                "wendelin.ZBigArray(shape, dtype) or wendelin.ByteStream(), and fill it"
             )
         return value

@@ -35,7 +35,8 @@ def described(entity: Entity) -> dict[str, Any]:
 
 
 def array_of(array: Any) -> dict[str, Any]:
-    """What an array is, from its record alone."""
+    """What an array, or the array of a stream's bytes, is, from its record alone."""
+    array = getattr(array, "array", array)
     return {"shape": list(array.shape), "dtype": str(array.dtype), "order": array.order, "nbytes": array.nbytes}
 
 

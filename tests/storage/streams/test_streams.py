@@ -239,3 +239,19 @@ def test_droppers_merge_and_the_later_start_counts(conn: Any) -> None:
     conn.transaction_manager.commit()
     assert (stream.start, stream.stop) == (30, 104)
     other.close()
+
+
+def test_an_entity_carries_a_stream(conn: Any) -> None:
+    ubm = wendelin.entities(conn)
+    first = ubm.create("stream", title="log of inverter 4", media_type="text/csv")
+    first.stream = wendelin.ByteStream(b"time,power\n")
+    second = ubm.create("stream", title="the same, after the exchange", predecessor=first)
+    second.stream = first.stream.continue_with(wendelin.ByteStream())
+    conn.transaction_manager.commit()
+    first.stream.append(b"0,1\n")
+    conn.transaction_manager.commit()
+    conn.cacheMinimize()
+    assert first.stream.read() == b"time,power\n0,1\n"
+    assert second.predecessor == first
+    assert "ByteStream" in second._repr_html_()
+    assert first.stream.successor is second.stream
