@@ -147,8 +147,9 @@ class DataFile:
             ]
             if status == b" " and len(records) != sums.count and not damages:
                 damages.append(self._damage("records of a transaction are missing", start, end, tid))
-        blobs = [Stored(oid, tid, data) for _, oid, data in records if data is not None and is_blob_record(data)]
-        return Looked(tid, end - start, sums is not None, damages, blobs)
+        # ZEO's clients store the record of a blob twice.
+        blobs = {oid: Stored(oid, tid, data) for _, oid, data in records if data and is_blob_record(data)}
+        return Looked(tid, end - start, sums is not None, damages, list(blobs.values()))
 
     def _sums(self, start: int, at: int, tid: bytes, texts: list[bytes], damages: list[Damage]) -> RecordSums | None:
         user, note, raw = texts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -42,6 +43,9 @@ class Source(Protocol):
     def blob(self, blob: Stored) -> Path | None:
         """The file of a blob; None when it is missing. Raises `PackedError` when it had reason to go."""
 
+    def shown(self, path: Path) -> str:
+        """What a message calls the file of a blob."""
+
     def let_go(self, path: Path) -> None:
         """A blob's file is not needed any more."""
 
@@ -58,8 +62,13 @@ def open_source(url: DatabaseURL) -> Source:
     match url:
         case FileURL() | LocalURL():
             return _Folder(url.folder)
-        case PostgresqlURL() | SqliteURL():
+        case PostgresqlURL():
             return _Tables(url)
+        case SqliteURL():
+            try:
+                return _Tables(url)
+            except sqlite3.DatabaseError as error:
+                return _Unreadable(url, error)
         case _:
             return _Served(url)
 
@@ -105,6 +114,9 @@ class _Folder:
             raise PackedError
         return None
 
+    def shown(self, path: Path) -> str:
+        return str(path)
+
     def let_go(self, path: Path) -> None:
         """It stays where it is."""
 
@@ -112,10 +124,36 @@ class _Folder:
         self._file.close()
 
 
+class _Unreadable:
+    """A database whose files are so damaged that nothing opens them."""
+
+    def __init__(self, url: SqliteURL, error: Exception) -> None:
+        self._damage = Damage(f"sqlite3 cannot open it ({error})", f"{url.url} main.sqlite3")
+
+    def total(self) -> int | None:
+        return None
+
+    def transactions(self, mark: Mark | None) -> Iterator[tuple[Mark, Looked]]:
+        yield {"tid": z64.hex()}, Looked(z64, 0, True, [self._damage], [])
+
+    def blob(self, blob: Stored) -> Path | None:
+        raise NotImplementedError
+
+    def shown(self, path: Path) -> str:
+        raise NotImplementedError
+
+    def let_go(self, path: Path) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """There is nothing."""
+
+
 class _Stored:
     """What storages have in common. Blobs over the wire come into a folder of this run: caches could hide damage."""
 
     def __init__(self, url: ZeoURL | PostgresqlURL | SqliteURL) -> None:
+        self._url = url.url
         self._scratch: Path | None = None
         if not isinstance(url, SqliteURL) and not url.shared:
             parent = paths.private_folder(paths.cache_folder(url.url))
@@ -147,6 +185,9 @@ class _Stored:
             except POSKeyError as error:
                 raise PackedError from error
             return None
+
+    def shown(self, path: Path) -> str:
+        return str(path) if self._shared else f"a blob in {self._url}"
 
     def let_go(self, path: Path) -> None:
         if not self._shared:
@@ -194,8 +235,8 @@ class _Served(_Stored):
             wrong = sums.wrong(found, packed=each.status == "p")
             damages += [Damage("a record is damaged", self._place, tid=each.tid, oid=oid) for oid in wrong]
         nbytes = sum(len(data or b"") for _, data in records)
-        blobs = [Stored(oid, each.tid, data) for oid, data in records if data is not None and is_blob_record(data)]
-        return Looked(each.tid, nbytes, sums is not None, damages, blobs)
+        blobs = {oid: Stored(oid, each.tid, data) for oid, data in records if data and is_blob_record(data)}
+        return Looked(each.tid, nbytes, sums is not None, damages, list(blobs.values()))
 
 
 class _Tables(_Stored):
@@ -208,6 +249,13 @@ class _Tables(_Stored):
         self._connection, self._cursor = self._storage._adapter.connmanager.open_for_load()
 
     def transactions(self, mark: Mark | None) -> Iterator[tuple[Mark, Looked]]:
+        try:
+            yield from self._transactions(mark)
+        except sqlite3.DatabaseError as error:
+            damage = Damage(f"sqlite3 cannot read it ({error})", f"{self._place} main.sqlite3")
+            yield {"tid": z64.hex()}, Looked(z64, 0, True, [damage], [])
+
+    def _transactions(self, mark: Mark | None) -> Iterator[tuple[Mark, Looked]]:
         last = 0 if mark is None else int(mark["tid"], 16)
         if mark is None:
             yield {"tid": z64.hex()}, Looked(z64, 0, True, list(self._whole()), [])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +155,7 @@ class _Run:
         finally:
             self._source.let_go(path)
         report.unchecked_blobs += not found.checked
-        report.damages += found.damages
+        report.damages += [replace(damage, place=self._source.shown(path)) for damage in found.damages]
 
     def _done(self, nbytes: int) -> None:
         self._report.nbytes += nbytes
