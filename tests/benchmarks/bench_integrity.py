@@ -81,7 +81,7 @@ def _bulk(folder: Path) -> Iterator[tuple[str, str]]:
 
 def _written(path: Path, data: npt.NDArray[np.float64]) -> float:
     fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
-    raw = memoryview(data).cast("B")
+    raw = data.data.cast("B")
     began = time.perf_counter()
     while raw:
         raw = raw[os.write(fd, raw[: 1 << 30]) :]
