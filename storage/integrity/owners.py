@@ -14,7 +14,8 @@ from wendelin.storage.arrays.extents import END
 from wendelin.storage.arrays.pages import Chunks, Pages, Parts
 from wendelin.storage.arrays.runs import HOLE, PAGE
 from wendelin.storage.arrays.tail import Assembled
-from wendelin.storage.database.connect import connect
+from wendelin.storage.database.connect import shared
+from wendelin.storage.database.urls import DatabaseURL
 from wendelin.storage.integrity.damage import Damage
 
 #: Bytes of an array, and bytes of the segment where they lie.
@@ -24,8 +25,8 @@ Stretch = tuple[int, int, int]
 class Owners:
     """The arrays of a database as they are now. What cannot be read because of the damage is passed over."""
 
-    def __init__(self, url: str) -> None:
-        self._connection = connect(url, read_only=True, transaction_manager=transaction.TransactionManager())
+    def __init__(self, url: DatabaseURL) -> None:
+        self._connection = shared(url, read_only=True).open(transaction.TransactionManager())
 
     def close(self) -> None:
         """Close the connection."""

@@ -168,7 +168,7 @@ def _explained(database: DatabaseURL, damages: list[Damage]) -> list[Damage]:
     if not damages:
         return []
     try:
-        owners = Owners(FileURL(database.folder).url if isinstance(database, LocalURL) else database.url)
+        owners = Owners(FileURL(database.folder) if isinstance(database, LocalURL) else database)
     except Exception as error:  # noqa: BLE001  a database that is too damaged to be opened
         why = f"unknown: the database does not open ({type(error).__name__})"
         return [damage.told(why, damage.remedy or _remedy(database, damage)) for damage in damages]
