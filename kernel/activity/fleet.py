@@ -99,6 +99,7 @@ class Fleet:
         self._pending: deque[FleetTask] = deque()
         self._own: dict[Task, FleetTask | None] = {}
         self._ended: list[Task] = []
+        self._is_closed = False
 
     @property
     def slots(self) -> int:
@@ -121,7 +122,7 @@ class Fleet:
     def start_on(self, node: str, call: Callable[..., Any], *args: Any) -> Task:
         """As `start`, on the node of that name; "" is any. It ends as cancelled when that node leaves first."""
         with self._lock:
-            if not self._members and node in ("", self._name):
+            if (not self._members and node in ("", self._name)) or self._is_closed:  # closed: the own one refuses it
                 task = self.own.start(call, *args)
                 self._own[task] = None
                 return task
@@ -155,6 +156,7 @@ class Fleet:
     def close(self) -> None:
         """See `Engine.close`; those that joined end what they had and go on by themselves."""
         with self._lock:
+            self._is_closed = True
             for task in [
                 *self._pending,
                 *(task for member in self._members.values() for task in member.tasks.values()),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -27,10 +28,25 @@ _operations: dict[str, Callable[..., Any]] = {}
 def operation(function: Callable[..., Any]) -> Callable[..., Any]:
     """Register a function under its name, so that stored objects have it as an activity: `obj.activate().name(…)`.
 
-    It is called with the object first. A later one of the same name replaces it, as in a notebook.
+    It is called with the object first. A later one of the same name replaces it, as in a notebook; between two modules
+    that is no intention, so there it warns.
     """
+    before = _operations.get(function.__name__)
+    if before is not None and _is_anothers(before, function):
+        warnings.warn(
+            f"the operation {function.__name__!r} of {before.__module__} is replaced by that of {function.__module__}: "
+            "give one of them another name",
+            stacklevel=2,
+        )
     _operations[function.__name__] = function
     return function
+
+
+def _is_anothers(before: Callable[..., Any], function: Callable[..., Any]) -> bool:
+    """Whether two operations are those of two modules; a notebook's and those made within functions are not."""
+    modules = {before.__module__, function.__module__}
+    inner = "<locals>" in before.__qualname__ + function.__qualname__
+    return len(modules) == 2 and "__main__" not in modules and not inner
 
 
 def registered(name: str) -> Callable[..., Any] | None:

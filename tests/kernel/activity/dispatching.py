@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import wendelin
-from wendelin import ZBigArray
+from tests.storage.activities.operations import process
 from wendelin.kernel.activity.dispatcher import Dispatcher
+
+__all__ = ["process", "running", "until"]
 
 
 class running:
@@ -35,9 +36,3 @@ def until(condition: Callable[[], Any], seconds: float = 60, told: Callable[[], 
         assert time.monotonic() < deadline, f"it did not come about: {told()}"
         time.sleep(0.02)
     return found
-
-
-@wendelin.operation
-def process(data: ZBigArray, start: int, size: int) -> int:
-    data[start : start + size] *= 2
-    return start

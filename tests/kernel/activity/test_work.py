@@ -23,7 +23,7 @@ both = threading.Barrier(2, timeout=60)
 
 
 @wendelin.operation
-def meet(data: ZBigArray, number: int) -> None:
+def append_when_both_run(data: ZBigArray, number: int) -> None:
     both.wait()
     data.append([number])
 
@@ -44,7 +44,7 @@ def test_threads_of_a_worker_have_transactions_of_their_own(tmp_path: Path, monk
     data = connection.root()["data"] = ZBigArray((0,), "i8")
     transaction.commit()
     for number in range(2):
-        data.activate().meet(number)
+        data.activate().append_when_both_run(number)
     transaction.commit()
     oids = [message._p_oid for message in queue_of(connection) or ()]
     with ThreadPoolExecutor(2) as threads:

@@ -10,10 +10,13 @@ import pytest
 import transaction
 
 import wendelin
+from tests.storage.activities.operations import process
 from wendelin.storage.activities import active
 from wendelin.storage.activities.order import Item, Order
 from wendelin.storage.activities.queue import queue_of
 from wendelin.storage.activities.run import Outcome, run
+
+__all__ = ["process"]
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import CancelledError
 from typing import Any
 
@@ -14,19 +15,13 @@ from ZODB.POSException import ConflictError
 import wendelin
 from tests.storage.activities.conftest import Worker
 from wendelin import ActiveProcess, ZBigArray
+from wendelin.storage.activities import create
 from wendelin.storage.activities import message as messages
 from wendelin.storage.activities.message import Message
 from wendelin.storage.activities.queue import queue_of
 from wendelin.storage.activities.run import Outcome, run
 from wendelin.storage.activities.user import acting_as, current_user
 from wendelin.storage.errors import ActivityError, NotStoredError, OptionError, UncommittedChangesError
-
-
-@wendelin.operation
-def process(data: ZBigArray, start: int, size: int) -> int:
-    """The deck's."""
-    data[start : start + size] *= 2
-    return start
 
 
 def put(name: str, value: Any) -> None:
@@ -93,6 +88,23 @@ def test_a_method_a_function_and_what_is_neither(data: ZBigArray, root: Any, wor
         ZBigArray((3,)).activate()
     with pytest.raises(OptionError, match="give a function"):
         wendelin.activate(3)  # type: ignore[arg-type]
+
+
+def test_operations_of_two_modules_with_one_name_are_warned_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(create, "_operations", {})
+
+    def of(module: str) -> Callable[..., None]:
+        def clean(data: ZBigArray) -> None: ...
+
+        clean.__module__, clean.__qualname__ = module, "clean"
+        return clean
+
+    wendelin.operation(of("solar"))
+    wendelin.operation(of("solar"))  # loaded again
+    wendelin.operation(of("__main__"))  # tried out in a notebook
+    wendelin.operation(of("wind"))
+    with pytest.warns(UserWarning, match="the operation 'clean' of wind is replaced by that of cars: give one"):
+        wendelin.operation(of("cars"))
 
 
 @pytest.mark.parametrize(
