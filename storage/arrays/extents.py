@@ -40,6 +40,7 @@ from wendelin.storage.arrays.older import ExtentPatches
 from wendelin.storage.arrays.pages import Pages
 from wendelin.storage.arrays.patches import Layers, Patched
 from wendelin.storage.arrays.runs import (
+    END,
     HOLE,
     PAGE,
     Interval,
@@ -68,9 +69,6 @@ TAIL_PIECES, TAIL_BYTES = 64, 64 << 20
 
 #: Of an entry its runs.
 _RUNS = operator.itemgetter(3)
-
-#: A page behind the end of every array.
-END = 1 << 50
 
 Segments = dict[int, Any]
 Mark = tuple[bytes | None, int, int, int | None, list[Piece]]
@@ -386,7 +384,7 @@ class Extents(Persistent):
 
 
 __all__ = [
-    "PAGE", "Assembled", "Extents", "Interval", "Run", "new_segment_number", "resolve",
+    "END", "PAGE", "Assembled", "Extents", "Interval", "Run", "new_segment_number", "resolve",
 ]  # fmt: skip
 
 Extents.__module__ = "wendelin"  # the stored name; see wendelin/__init__.py

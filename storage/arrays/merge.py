@@ -9,7 +9,8 @@ at. What two transactions did is read from the *log* of entries, each written by
   not what they are. When both did it, of the later one's is kept what the earlier one has not done.
 * Who wrote in the page in which the array ended conflicts with who appended to it and sealed that page.
 * *Moving* (bytes are stored elsewhere, the same ones) gives way to whatever the other transaction did there.
-* Changes of the shape other than appends merge with writes, and conflict with appends and with each other.
+* Changes of the shape other than appends merge with writes, and conflict with appends and with each other. Pages that
+  were written behind what has become the end are holes, so that later appends find nothing there to remove.
 * A state that was taken back by `undo` is no history that can be merged with: it conflicts.
 
 A ZEO server imports this module to resolve conflicts: it needs nothing but `persistent`.
@@ -37,6 +38,7 @@ from wendelin.storage.arrays.log import (
     upgraded,
 )
 from wendelin.storage.arrays.runs import (
+    END,
     HIDDEN,
     HOLE,
     PAGE,
@@ -44,6 +46,7 @@ from wendelin.storage.arrays.runs import (
     Run,
     clip,
     gaps,
+    hidden,
     intersects,
     meets,
     paint,
@@ -72,6 +75,8 @@ def resolve(old: State, committed: State, new: State) -> State:
     if _meets(written, ours, WRITE, size):
         _conflict("both transactions wrote the same block")
     ours = [entry for entry in ours if not _meets([*written, *ends], [entry], MOVE, size)]
+    if committed["shaped"] != old["shaped"]:
+        ours = [(n, token, kind, _with_end(runs, committed)) for n, token, kind, runs in ours]
     ours, sealed = _with_own_sealing(old, committed, new, ours, written)
     if not sealed:
         _refuse_hiding_the_end(old, committed, new, ours, ends)
@@ -80,7 +85,11 @@ def resolve(old: State, committed: State, new: State) -> State:
     merged = _unfolded(unpacked_summary(result["passed"]), committed["entries"])
     for number, (_, token, kind, runs) in enumerate(ours, committed["number"] + 1):
         merged.append((number, token, kind, runs))
-    result["entries"], result["number"] = merged, committed["number"] + len(ours)
+    result["number"] = committed["number"] + len(ours)
+    if new["shaped"] != old["shaped"] and any(hi > _first_page_behind(new) for _, hi in written):
+        result["number"] += 1
+        merged = _cut_off(merged, result["number"], new)
+    result["entries"] = merged
     _merge_tails(result, old, committed, new, sealed)
     result["segments"] = named(merged, result["tail"], {**committed["segments"], **new["segments"]})
     return packed(result)
@@ -221,6 +230,24 @@ def _refuse_hiding_the_end(old: State, committed: State, new: State, ours: list[
     whole = min(end, sealed) // PAGE
     if sealed != end and any(runs and sum(runs[-1][:2]) > whole for _, _, kind, runs in ours if kind == WRITE):
         _conflict(why)
+
+
+def _with_end(runs: list[Run], reshaped: State) -> list[Run]:
+    """Runs of one who did not know of another's change of the shape: behind the end are holes."""
+    first = _first_page_behind(reshaped)
+    return [*clip(runs, 0, first), *((start, size, HOLE, 0) for start, size, _, _ in clip(runs, first, END))]
+
+
+def _cut_off(entries: list[Entry], number: int, reshaped: State) -> list[Entry]:
+    """Entries with one more: behind the end that a transaction gave the array are holes, whoever wrote there."""
+    first = _first_page_behind(reshaped)
+    kept = [(n, token, kind, hidden(runs, [(first, END)])) for n, token, kind, runs in entries]
+    return [*kept, (number, reshaped["shaped"], WRITE, [(first, END - first, HOLE, 0)])]
+
+
+def _first_page_behind(reshaped: State) -> int:
+    """The first page without stored runs: whoever changes the shape stores all that it has in runs."""
+    return END if reshaped["sealed"] is None else -(-int(reshaped["sealed"]) // PAGE)
 
 
 def _meets(pages: list[Interval], entries: list[Entry], kind: int, size: int) -> bool:

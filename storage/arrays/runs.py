@@ -22,6 +22,9 @@ PAGE = 4096
 
 HOLE = 0
 
+#: A page behind the end of every array.
+END = 1 << 50
+
 #: Instead of a segment: pages that later runs hide. They count as touched, and need no segment any more.
 HIDDEN = -1
 

@@ -480,6 +480,31 @@ def test_what_another_wrote_behind_a_cut_does_not_come_back(root, other, kept):
     assert not array[:].any()
 
 
+@pytest.mark.parametrize("writer_first", [True, False])
+@pytest.mark.parametrize("size", [3, 5000])
+def test_appends_merge_although_another_wrote_behind_a_cut(root, other, writer_first, size):
+    """Of the pages behind the end nothing is left that two who append would both have to remove."""
+    root["a"] = array = ZBigArray((20_000,), "i8", blksize=BLOCK)
+    transaction.commit()
+    other.transaction_manager.begin()
+    theirs = other.root()["a"]
+    theirs.resize(0)
+    array[10 : 10 + size] = 7
+    managers = [transaction.manager, other.transaction_manager]
+    for manager in managers if writer_first else managers[::-1]:
+        manager.commit()
+    for manager in managers:
+        manager.begin()
+    array.append([1, 1])
+    theirs.append([2])
+    for manager in managers:
+        manager.commit()
+    transaction.begin()
+    assert array[:].tolist() == [1, 1, 2]
+    array.resize(20_000)
+    assert not array[3:].any()
+
+
 def test_an_array_with_many_tiny_changes_opens_clean_and_an_abort_leaves_them(db, array):
     """Its pages lie in objects and are shown from a file of this node: nothing looks as if this program wrote it."""
     for k in range(40):
