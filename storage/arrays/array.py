@@ -309,6 +309,8 @@ class ZBigArray(Active, Historic, Persistent, NDArrayOperatorsMixin):
         if nbytes % PAGE:
             memory.ensure(nbytes, nbytes + 1, self._extents)
             memory.written.expose()
+        if self._extents.tail:  # its pages are put together anew, and what was written must stay on top of them
+            memory.spill()
         memory.truncate(nbytes)
         self._extents.cut(nbytes)
 

@@ -42,6 +42,15 @@ _PAGE = struct.Struct("<BIqI")
 _ANY = struct.Struct("<BI")
 
 
+#: The plain numbers of a state: pages_per_block, number, rows, sealed (both -1 for None), shaped, reshaped.
+_NUMBERS = struct.Struct("<qqqqq?")
+
+#: Before a column of a summary: the bytes of each of its numbers, and how many there are.
+_COLUMN = struct.Struct("<BI")
+
+#: Before columns of a summary of today; compressed ones of before begin with a byte of zlib's.
+_NARROW = b"\x01"
+
 #: Pages and numbers from which on 32 bits do not do.
 _LARGE = 1 << 32
 
@@ -65,15 +74,21 @@ class Packer:
         return (self._log,), self._patches
 
     def packed(self, state: State) -> State:
-        """The log, the tail and the numbers of segments as bytes, and the patches in one piece."""
+        """All as a few pieces of bytes, in one tuple, and the references: each object is one more for a pickler."""
         self._pack(state["entries"], state["segments"])
+        rows, sealed = (-1 if state[name] is None else state[name] for name in ("rows", "sealed"))
+        numbers = state["pages_per_block"], state["number"], rows, sealed, state["shaped"], state["reshaped"]
         return {
-            **state,
-            "entries": (self._log,),
-            "passed": packed_summary(state["passed"]),
-            "tail": _bytes_of(list(itertools.chain.from_iterable(state["tail"]))),
-            "segments": (_bytes_of(self._others), [state["segments"][number] for number in self._others]),
-            "patches": self._patches,
+            "packed": (
+                _NUMBERS.pack(*numbers),
+                self._log,
+                self._patches,
+                packed_summary(state["passed"]),
+                _bytes_of(list(itertools.chain.from_iterable(state["tail"]))),
+                _bytes_of(self._others),
+                [state["segments"][number] for number in self._others],
+                state["base"],
+            )
         }
 
     def _pack(self, entries: list[Entry], segments: dict[int, Any]) -> None:
@@ -102,6 +117,8 @@ def packed(state: State) -> State:
 
 def upgraded(state: State) -> State:
     """A stored state of any version as one of today, unpacked. Issue 2 kept one list of runs, no log and no tail."""
+    if "packed" in state:
+        return _opened(state["packed"])
     if "entries" in state:
         return state if isinstance(state["entries"], list) else _unpacked(state)
     recent = state["recent"]
@@ -120,7 +137,26 @@ def upgraded(state: State) -> State:
     }
 
 
+def _opened(packed: tuple[bytes, bytes, bytes, Summary, bytes, bytes, list[Any], Any]) -> State:
+    plain, log, patches, passed, tail, others, segments, base = packed
+    pages_per_block, number, rows, sealed, shaped, reshaped = _NUMBERS.unpack(plain)
+    return {
+        "pages_per_block": pages_per_block,
+        "number": number,
+        "rows": None if rows < 0 else rows,
+        "sealed": None if sealed < 0 else sealed,
+        "shaped": shaped,
+        "reshaped": reshaped,
+        "entries": list(_unpacked_entries(log)),
+        "passed": passed,
+        "tail": _tuples(_ints_of(tail), 3),
+        "segments": {**dict(zip(_ints_of(others), segments, strict=True)), **dict(pieces(_PATCH, patches))},
+        "base": base,
+    }
+
+
 def _unpacked(state: State) -> State:
+    """A state of before all of it was packed."""
     before = isinstance(state["entries"], bytes)
     numbers, references = state["segments"]
     rest = {name: value for name, value in state.items() if name != "patches"}
@@ -203,17 +239,34 @@ def longer_summary(passed: Summary, more: list[Passed]) -> Summary:
 
 
 def _columns(passed: list[Passed]) -> bytes:
-    """What was folded as compressed columns of similar numbers: they take a third of what rows take."""
+    """What was folded as compressed columns of similar numbers: they take a tenth of what rows take."""
     intervals = [interval for _, written, sealed in passed for interval in (*written, *sealed)]
+    numbers = [number for number, _, _ in passed]
     columns = (
-        [len(passed)],
-        _steps([number for number, _, _ in passed]),
+        numbers[:1],
+        [after - before for before, after in itertools.pairwise(numbers)],
         [len(written) for _, written, _ in passed],
         [len(sealed) for _, _, sealed in passed],
         [lo for lo, _ in intervals],
         [hi - lo for lo, hi in intervals],
     )
-    return zlib.compress(_bytes_of(itertools.chain.from_iterable(columns)), 1)
+    return _NARROW + zlib.compress(b"".join(map(_column, columns)))
+
+
+def _column(numbers: list[int]) -> bytes:
+    """Numbers from 0 on in as few bytes each as the largest one needs."""
+    size = max(max(numbers, default=0).bit_length() + 7, 8) // 8
+    return _COLUMN.pack(size, len(numbers)) + b"".join(number.to_bytes(size, "little") for number in numbers)
+
+
+def _columns_of(raw: bytes) -> Iterator[list[int]]:
+    at = 0
+    while at < len(raw):
+        size, count = _COLUMN.unpack_from(raw, at)
+        at += _COLUMN.size
+        end = at + size * count
+        yield [int.from_bytes(raw[i : i + size], "little") for i in range(at, end, size)]
+        at = end
 
 
 def unpacked_summary(passed: Summary) -> list[Passed]:
@@ -226,20 +279,25 @@ def unpacked_summary(passed: Summary) -> list[Passed]:
 
 
 def _uncolumned(raw: bytes) -> list[Passed]:
+    if raw.startswith(_NARROW):
+        first, steps, written, sealed, los, lengths = _columns_of(zlib.decompress(raw[len(_NARROW) :]))
+        return _joined([*first, *steps], written, sealed, los, lengths)
     numbers = _ints_of(zlib.decompress(raw))
     count = numbers[0]
     names, written, sealed = (numbers[1 + i * count : 1 + (i + 1) * count] for i in range(3))
     rest = numbers[1 + 3 * count :]
     half = len(rest) // 2
-    intervals = iter([(lo, lo + length) for lo, length in zip(rest[:half], rest[half:], strict=True)])
+    return _joined(names, written, sealed, rest[:half], rest[half:])
+
+
+def _joined(
+    steps: list[int], written: list[int], sealed: list[int], los: list[int], lengths: list[int]
+) -> list[Passed]:
+    intervals = iter([(lo, lo + length) for lo, length in zip(los, lengths, strict=True)])
     return [
         (number, list(itertools.islice(intervals, some)), list(itertools.islice(intervals, more)))
-        for number, some, more in zip(itertools.accumulate(names), written, sealed, strict=True)
+        for number, some, more in zip(itertools.accumulate(steps), written, sealed, strict=True)
     ]
-
-
-def _steps(numbers: list[int]) -> list[int]:
-    return [after - before for before, after in itertools.pairwise([0, *numbers])]
 
 
 def pieces(head: struct.Struct, raw: bytes) -> Iterator[tuple[int, bytes]]:

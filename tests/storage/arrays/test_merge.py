@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import pytest
@@ -139,10 +138,10 @@ def runs_of(base: Any) -> list[Run]:
 
 
 def copied(extents: Extents) -> dict[str, Any]:
+    """As it is stored: bytes and references."""
     state = packed({name: value for name, value in extents.__dict__.items() if not name.startswith("_")})
-    numbers, references = state["segments"]
-    rest = copy.deepcopy({name: value for name, value in state.items() if name not in ("segments", "base")})
-    return {**rest, "segments": (numbers, references), "base": state["base"]}
+    *plain, references, base = state["packed"]
+    return {"packed": (*plain, list(references), base)}
 
 
 def bytes_of(state: dict[str, Any]) -> tuple[list[tuple[int, int]], dict[int, int]]:

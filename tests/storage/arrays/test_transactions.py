@@ -505,6 +505,20 @@ def test_appends_merge_although_another_wrote_behind_a_cut(root, other, writer_f
     assert not array[3:].any()
 
 
+@pytest.mark.parametrize("through_view", [False, True])
+def test_what_was_written_to_appended_rows_stays_when_others_are_cut_off(root, other, through_view):
+    root["a"] = array = ZBigArray((0,), "i8", blksize=BLOCK)
+    transaction.commit()
+    array.append(np.full(289, 3))
+    transaction.commit()
+    (array[:] if through_view else array)[0] = 4
+    array.resize(172)
+    assert array[:3].tolist() == [4, 3, 3]
+    transaction.commit()
+    other.transaction_manager.begin()
+    assert other.root()["a"][:].tolist() == [4, *[3] * 171]
+
+
 def test_an_array_with_many_tiny_changes_opens_clean_and_an_abort_leaves_them(db, array):
     """Its pages lie in objects and are shown from a file of this node: nothing looks as if this program wrote it."""
     for k in range(40):
