@@ -124,7 +124,7 @@ class Door(APIHandler):
             content_type=content_type,
             preconditions=preconditions(headers.get("If-Match"), headers.get("If-None-Match")),
             limits=self.limits,
-            links=Links(self.base, caller.roles),
+            links=Links(self.base, caller.roles, getattr(query, "at", "")),
             writes=endpoint.writes,
             suffix=endpoint.answer(media).suffix,
         )
@@ -226,7 +226,9 @@ def _worked(session: Session, endpoint: Endpoint, call: Call, takes_gzip: bool) 
     function: Any = endpoint.function
     try:
         if not endpoint.writes:
-            reply = session.read(lambda connection: function(_with(call, connection)))
+            at = incoming.moment_of(call.query)
+            shown = lambda connection: function(_with(call, connection))  # noqa: E731
+            reply = session.read_past(at, shown) if at else session.read(shown)
         else:
             reply = session.write(lambda connection: function(_with(call, connection)))
             if callable(reply):

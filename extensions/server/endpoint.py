@@ -20,6 +20,17 @@ class Query(BaseModel):
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
 
+class PastQuery(Query):
+    """Of what has a past."""
+
+    at: str = Field(
+        default="",
+        max_length=200,
+        description="As it was: after a time with its zone, after a transaction, or at a tag; empty: as it is now",
+        examples=["2026-01-01T12:00Z"],
+    )
+
+
 class Body(BaseModel):
     """What a request carries as JSON. Unknown members are refused."""
 
@@ -45,10 +56,10 @@ class Resource(BaseModel):
 
 
 class Links:
-    """Makes links that a caller may follow, and leaves out others."""
+    """Makes links that a caller may follow, and leaves out others. From a past state, `at`, they lead to the same."""
 
-    def __init__(self, base: str, roles: frozenset[Role]) -> None:
-        self.base, self.roles = base, roles
+    def __init__(self, base: str, roles: frozenset[Role], at: str = "") -> None:
+        self.base, self.roles, self.at = base, roles, at
 
     def path(self, path: str, query: Mapping[str, Any] | None = None, /, **names: str) -> str:
         """A path of the table with its names filled in."""
@@ -61,9 +72,10 @@ class Links:
         from wendelin.extensions.server.routes import by_name
 
         endpoint = by_name(operation)
-        if not may(self.roles, operation):
+        if not may(self.roles, operation) or (self.at and endpoint.writes):
             return {}
-        return {endpoint.relation: Link(href=self.path(endpoint.path, **names), method=endpoint.method)}
+        asked = {"at": self.at} if self.at and endpoint.has_past else {}
+        return {endpoint.relation: Link(href=self.path(endpoint.path, asked, **names), method=endpoint.method)}
 
     def all(self, *operations: str, **names: Any) -> dict[str, Link]:
         """The links of several operations on the same resource."""
@@ -155,6 +167,11 @@ class Endpoint:
     def writes(self) -> bool:
         """Whether it may change something."""
         return self.method not in ("GET", "HEAD")
+
+    @property
+    def has_past(self) -> bool:
+        """Whether it shows earlier states, too."""
+        return issubclass(self.query, PastQuery)
 
     @property
     def names(self) -> list[str]:

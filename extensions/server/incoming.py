@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import Any
 
 import pydantic_core
@@ -12,6 +13,9 @@ from tornado.httputil import HTTPServerRequest
 from wendelin.extensions.server.endpoint import Endpoint, Query
 from wendelin.extensions.server.negotiation import media_type
 from wendelin.extensions.server.problems import FieldProblem, ProblemError, invalid
+
+#: A time whose zone lost its plus.
+_BLANK_ZONE = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+ \d\d:?\d\d")
 
 #: Parameters that are for Jupyter Server.
 _JUPYTERS = {"token", "no_track_activity", "_xsrf"}
@@ -25,7 +29,7 @@ def query_of(request: HTTPServerRequest, endpoint: Endpoint) -> Query:
         if name in _JUPYTERS:
             continue
         if name not in known:
-            raise _unknown(name, list(known))
+            raise _unknown(name, list(known), writes=endpoint.writes)
         texts = [_decoded(name, value) for value in values]
         many = "list" in str(known[name].annotation)
         if len(texts) > 1 and not many:
@@ -86,11 +90,16 @@ def _decoded(name: str, value: bytes) -> str:
         raise ProblemError("malformed", f"the parameter {name} is no UTF-8") from None
 
 
-def _unknown(name: str, known: list[str]) -> ProblemError:
+def moment_of(query: Query) -> str:
+    """The earlier state that is asked for, "" for none. A plus, which means a blank in a URL, is one again."""
+    at = str(getattr(query, "at", "")).strip()
+    return at.replace(" ", "+") if _BLANK_ZONE.fullmatch(at) else at
+
+
+def _unknown(name: str, known: list[str], *, writes: bool) -> ProblemError:
     if name == "at":
-        return ProblemError(
-            "not-yet", "at: past states are not offered yet, only the present one: leave the parameter out"
-        )
+        why = "nobody changes the past" if writes else "entities, arrays and what belongs to them have a past, not this"
+        return _wrong(name, f"is no parameter of this resource: {why}; leave it out")
     near = difflib.get_close_matches(name, known, 1)
     hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(known)}" if known else "there is none here"
     return _wrong(name, f"is no parameter of this resource; {hint}")

@@ -212,7 +212,14 @@ def _answer(endpoint: Endpoint, models: dict[Key, Schema]) -> Schema:
 
 
 def _problems(endpoint: Endpoint) -> Schema:
-    kinds = [*_ALWAYS, *endpoint.problems, *(_BODY if endpoint.takes else ()), *(_WRITE if endpoint.writes else ())]
+    past = ("no-such-state",) if endpoint.has_past else ()
+    kinds = [
+        *_ALWAYS,
+        *past,
+        *endpoint.problems,
+        *(_BODY if endpoint.takes else ()),
+        *(_WRITE if endpoint.writes else ()),
+    ]
     by_status: dict[int, list[str]] = {}
     for kind in KINDS:
         if kind in kinds:

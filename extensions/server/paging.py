@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import Field
 
-from wendelin.extensions.server.endpoint import Call, Link, Query
+from wendelin.extensions.server.endpoint import Call, Link, PastQuery, Query
 from wendelin.extensions.server.problems import FieldProblem, ProblemError
 
 T = TypeVar("T")
@@ -25,14 +25,23 @@ class PageQuery(Query):
     cursor: str = Field(default="", max_length=2000, description="Where the page begins, as the link `next` has it")
 
 
+class PastPageQuery(PageQuery, PastQuery):
+    """What all lists take that have a past."""
+
+
 def page(call: Call, path: str, found: Iterable[T], key: Callable[[T], str]) -> tuple[list[T], str]:
     """The items of one page, and the path of the next one, "" at the end. `found` begins behind the cursor."""
     limit = min(call.query.limit, call.limits.page)
     items = list(islice(found, limit + 1))
     if len(items) <= limit:
         return items, ""
-    asked = {**call.query.model_dump(exclude_defaults=True, by_alias=True), "cursor": cursor_of(key(items[limit - 1]))}
-    return items[:limit], call.links.path(path, asked, **call.path)
+    return items[:limit], following(call, path, cursor_of(key(items[limit - 1])))
+
+
+def following(call: Call, path: str, cursor: str) -> str:
+    """The path of the page that begins at a cursor."""
+    asked = {**call.query.model_dump(exclude_defaults=True, by_alias=True), "cursor": cursor}
+    return call.links.path(path, asked, **call.path)
 
 
 def links(call: Call, path: str, next_page: str) -> dict[str, Link]:

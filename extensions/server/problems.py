@@ -51,6 +51,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "not-allowed": (403, "Your roles do not allow this"),
     "refused": (403, "The request is refused"),
     "not-found": (404, "There is no such resource"),
+    "no-such-state": (404, "There is no such state of the database"),
     "method-not-allowed": (405, "The resource does not know this method"),
     "not-acceptable": (406, "There is no such format of the resource"),
     "conflict": (409, "The state of the resource does not allow this"),
@@ -59,7 +60,6 @@ KINDS: dict[str, tuple[int, str]] = {
     "unsupported-media-type": (415, "The resource takes no such content"),
     "invalid": (422, "What was sent does not fit"),
     "slice-too-large": (422, "The slice is too large for one answer"),
-    "not-yet": (422, "Not offered yet"),
     "internal": (500, "An error of the server"),
     "busy": (503, "Others are changing the same: try again"),
     "unavailable": (503, "The database does not answer now"),
@@ -151,6 +151,7 @@ def _usage() -> dict[str, tuple[type[BaseException], ...]]:
     return {
         "conflict": (errors.NameTakenError, errors.RelatedError, errors.TransitionError),
         "not-allowed": (errors.NotAllowedError,),
+        "no-such-state": (errors.StateGoneError, errors.NoHistoryError),
         "invalid": (errors.UsageError,),
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from wendelin.extensions.server.endpoint import Content, Endpoint
+from wendelin.extensions.server.endpoint import Content, Endpoint, PastQuery
 from wendelin.extensions.server.services import activities, arrays, entities, events, root, rows, slices
 
 _PATCH = "application/merge-patch+json"
@@ -32,7 +32,7 @@ _ROWS = (Content(schema=rows.Rows), Content(slices.NPY, {"type": "string", "form
 def _array_endpoints(path: str, get: str, data: str, append: str, details: str) -> tuple[Endpoint, ...]:
     return (
         Endpoint(
-            "GET", path, get, arrays.get_array, "What an array is", "array", _json(arrays.ArrayInfo),
+            "GET", path, get, arrays.get_array, "What an array is", "array", _json(arrays.ArrayInfo), query=PastQuery,
             problems=("not-found", "changed"), details=details, group="arrays",
         ),
         Endpoint(
@@ -88,7 +88,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "GET", "/entities/{entity}", "getEntity", entities.get_entity, "An entity", "entity", _json(entities.Shown),
-        problems=_ENTITY_PROBLEMS, group="entities",
+        query=PastQuery, problems=_ENTITY_PROBLEMS, group="entities",
     ),
     Endpoint(
         "PATCH", "/entities/{entity}", "updateEntity", entities.update_entity, "Set fields and relations", "update",
@@ -102,8 +102,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "GET", "/entities/{entity}/transitions", "listTransitions", entities.list_transitions,
-        "What can become of an entity", "transitions", _json(entities.Transitions), problems=_ENTITY_PROBLEMS,
-        group="entities",
+        "What can become of an entity", "transitions", _json(entities.Transitions), query=PastQuery,
+        problems=_ENTITY_PROBLEMS, group="entities",
     ),
     Endpoint(
         "POST", "/entities/{entity}/transitions", "doTransition", entities.do_transition, "Take a transition", "do",
@@ -112,7 +112,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "GET", "/entities/{entity}/trail", "getTrail", entities.get_trail, "What happened to an entity", "trail",
-        _json(entities.Trail), problems=_ENTITY_PROBLEMS, group="entities",
+        _json(entities.Trail), query=PastQuery, problems=_ENTITY_PROBLEMS, group="entities",
     ),
     Endpoint(
         "GET", "/arrays", "listArrays", arrays.list_arrays, "Arrays at paths", "arrays", _json(arrays.Arrays),

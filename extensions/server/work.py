@@ -47,6 +47,16 @@ class Session:
         finally:
             self.manager.abort()
 
+    def read_past(self, at: str, function: Callable[[Any], T]) -> T:
+        """Call it on an earlier state. Raises `MomentError` and `StateGoneError`."""
+        manager = transaction.TransactionManager()
+        connection = wendelin.connect(self.connection.url, at=at, transaction_manager=manager)
+        try:
+            return function(connection)
+        finally:
+            manager.abort()
+            connection.close()
+
     def write(self, function: Callable[[Any], T]) -> T:
         """Call it in a transaction that is committed; again when it conflicts. Raises the last `ConflictError`."""
         for left in reversed(range(RETRIES + 1)):

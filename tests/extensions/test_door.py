@@ -128,10 +128,56 @@ def test_an_entity_lives(door: Door):
     problem(door.admin("GET", place), 404, "not-found")
 
 
+def test_earlier_states_are_shown(door: Door):
+    made = door.admin("POST", "/entities", json={"type": "project", "title": "Before"})
+    place, tid = made.headers["Location"].removeprefix("/wendelin/api/v1"), made.headers["ETag"][1:17]
+    power = door.admin("GET", POWER)
+    door.admin("PATCH", place, json={"title": "Now"})
+    door.admin("POST", f"{POWER}/rows", json={"values": [[1] * 8]})
+    past = door.admin("GET", f"{place}?at={tid}")
+    assert (past.json()["title"], past.headers["ETag"][1:17]) == ("Before", tid)
+    assert past.json()["_links"].keys() >= {"self", "trail"}
+    assert not past.json()["_links"].keys() & {"update", "delete", "do"}
+    assert past.json()["_links"]["self"]["href"].endswith(f"?at={tid}")
+    assert door.admin("GET", f"{POWER}?at={tid}").json()["shape"] == power.json()["shape"]
+    rows = door.admin("GET", f"{POWER}/data?slice=-1:&at={tid}").json()["values"]
+    assert rows == door.admin("GET", f"{POWER}/data?slice=-2:-1").json()["values"]
+    assert [item["title"] for item in door.admin("GET", f"/entities?text=before&at={tid}").json()["items"]] == [
+        "Before"
+    ]
+    assert door.admin("GET", "/entities?text=before").json()["total"] == 0
+    changed = door.admin("GET", f"{place}").json()["modified"]
+    assert changed.endswith("Z")
+    later = door.admin("GET", place, params={"at": changed.replace("Z", "+00:00")})  # as transactions' times are
+    assert later.status_code == 200
+    blank = door.admin("GET", f"{place}?at={changed.replace('Z', '+00:00')}")
+    assert blank.json() == later.json() | {"_links": blank.json()["_links"]}
+    problem(door.admin("GET", f"{place}?at=2001-01-01T00:00Z"), 404, "no-such-state")
+    problem(door.admin("GET", f"{place}?at=no-such-tag"), 422, "invalid")
+    assert "zone" in problem(door.admin("GET", f"{place}?at=2026-01-01T12:00"), 422, "invalid")["detail"]
+    assert door.admin("DELETE", place).status_code == 204
+    assert door.admin("GET", f"{place}?at={tid}").json()["title"] == "Before"
+
+
+def test_entities_are_sorted_and_counted(door: Door):
+    for title in ("Zeta", "Alpha", "Mitte"):
+        made = {"type": "organisation", "title": title, "reference": f"SORT-{title}"}
+        assert door.admin("POST", "/entities", json=made).status_code == 201
+    asked = "/entities?type=organisation&reference=sort-*&limit=2&sort=-title"
+    first = door.admin("GET", asked).json()
+    second = door.admin("GET", first["_links"]["next"]["href"].removeprefix("/wendelin/api/v1")).json()
+    assert [item["title"] for page in (first, second) for item in page["items"]] == ["Zeta", "Mitte", "Alpha"]
+    assert first["total"] == second["total"] == 3
+    assert "next" not in second["_links"]
+    assert problem(door.admin("GET", "/entities?cursor=abc"), 422, "invalid")["errors"][0]["where"] == "cursor"
+    problem(door.admin("GET", "/entities?sort=rank"), 422, "invalid")
+    problem(door.admin("GET", "/entities?sort=colour"), 422, "invalid")
+
+
 def test_lists_have_pages(door: Door):
     for number in range(3):
-        assert door.admin("POST", "/entities", json={"type": "project", "title": f"p {number}"}).status_code == 201
-    found, path = [], "/entities?type=project&limit=2"
+        assert door.admin("POST", "/entities", json={"type": "project", "title": f"page {number}"}).status_code == 201
+    found, path = [], "/entities?type=project&text=page&limit=2"
     while path:
         answer = door.admin("GET", path)
         found += [item["uid"] for item in answer.json()["items"]]
@@ -164,7 +210,8 @@ def test_what_is_wrong_is_a_problem(door: Door):
         door.admin("POST", "/entities", data="x", headers={"Content-Type": "text/plain"}), 415, "unsupported-media-type"
     )
     problem(door.admin("POST", "/entities", data="{", headers={"Content-Type": "application/json"}), 400, "malformed")
-    problem(door.admin("GET", "/entities?at=2026"), 422, "not-yet")
+    problem(door.admin("GET", "/activities?at=2026"), 422, "invalid")
+    problem(door.admin("POST", "/entities?at=2026", json={"type": "project"}), 422, "invalid")
     assert "did you mean limit" in problem(door.admin("GET", "/entities?limti=1"), 422, "invalid")["detail"]
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from ZODB.utils import z64
 
 from wendelin.extensions.server import paging
-from wendelin.extensions.server.endpoint import Call, Later, Link, Query, Reply, Resource
+from wendelin.extensions.server.endpoint import Call, Later, Link, PastQuery, Reply, Resource
 from wendelin.extensions.server.problems import ProblemError
 from wendelin.extensions.server.services import rows, slices
 from wendelin.extensions.server.services.entities import found_entity
@@ -20,13 +20,13 @@ from wendelin.storage.arrays.array import ZBigArray
 from wendelin.storage.folder import Folder
 
 
-class ArraysQuery(paging.PageQuery):
+class ArraysQuery(paging.PastPageQuery):
     """Which arrays."""
 
     under: str = Field(default="", max_length=1000, description="Only those below this folder", examples=["plants/4"])
 
 
-class DataQuery(Query):
+class DataQuery(PastQuery):
     """Which part of an array."""
 
     slice: str = Field(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -12,21 +11,35 @@ from wendelin.extensions.server import paging
 from wendelin.extensions.server.endpoint import Body, Call, Later, Link, Reply, Resource
 from wendelin.extensions.server.problems import FieldProblem, ProblemError
 from wendelin.extensions.server.versions import version_of
-from wendelin.storage.errors import NoEntityError
+from wendelin.storage.errors import NoEntityError, QueryError
+from wendelin.storage.ubm.catalogue.query import SORTS
 from wendelin.storage.ubm.entities import Entities, entities
 from wendelin.storage.ubm.entity import Entity as Stored
 from wendelin.storage.ubm.registry import type_named, types
+
+#: Parameters that the catalogue knows by the same name.
+_ASKED = ("type", "role", "state", "text", "reference", "sort")
 
 #: Members of an entity that nobody sets.
 READ_ONLY = ("uid", "type", "reference", "state", "created", "modified", "creator", "_links")
 
 
-class EntitiesQuery(paging.PageQuery):
+class EntitiesQuery(paging.PastPageQuery):
     """Which entities; all of what is given must hold."""
 
     type: str = Field(default="", max_length=100, description="Of this type", examples=["plant"])
+    role: str = Field(default="", max_length=100, description="Of types with this role", examples=["item"])
+    reference: str = Field(
+        default="", max_length=200, description="Whose reference begins so, or fits a pattern", examples=["PLANT-*"]
+    )
     state: str = Field(default="", max_length=100, description="In this state", examples=["validated"])
     text: str = Field(default="", max_length=500, description="With these words", examples=["inverter"])
+    sort: str = Field(
+        default="",
+        description="The order; a minus turns it round. Empty: the best first if words are asked for, else references",
+        pattern=f"^(-?({'|'.join(SORTS)}))?$",
+        examples=["-modified"],
+    )
     related: list[Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,50}=\S{1,100}$")]] = Field(
         [], max_length=10, description="With a relation that points to an entity", examples=[["asset=PLANT-4"]]
     )
@@ -50,6 +63,7 @@ class Page(Resource):
     """A page of entities."""
 
     items: list[Shown]
+    total: int = Field(ge=0, description="How many there are in all")
 
 
 class Wanted(BaseModel):
@@ -164,15 +178,20 @@ def get_type(call: Call) -> Reply:
 def list_entities(call: Call) -> Reply:
     """A page of entities, by uid."""
     store, query = entities(call.connection), call.query
-    asked = {name: value for name in ("type", "state", "text") if (value := getattr(query, name))}
-    relation = _relations(store, query.related)
-    behind = paging.after(query)
-    limit = min(query.limit, call.limits.page)
-    rows = store.rows(**asked, **({"relation": relation} if relation else {}))
-    found = heapq.nsmallest(limit + 1, (row["uid"] for row in rows if row["uid"] > behind))
-    uids, following = paging.page(call, "/entities", found, str)
-    shown = [_shown(call, store[uid]) for uid in uids]
-    return Reply(Page(items=shown, links=paging.links(call, "/entities", following)), next_page=following)
+    asked = {name: value for name in _ASKED if (value := getattr(query, name))}
+    if query.related:
+        asked["relation"] = _relations(store, query.related)
+    try:
+        found = store.search(**asked, limit=min(query.limit, call.limits.page), after=query.cursor or None)
+    except QueryError as error:
+        raise _invalid("cursor" if str(error).startswith("after") else "query", str(error)) from None
+    following = paging.following(call, "/entities", found.next) if found.next else ""
+    page = Page(
+        items=[_shown(call, entity) for entity in found],
+        total=found.total,
+        links=paging.links(call, "/entities", following),
+    )
+    return Reply(page, next_page=following)
 
 
 def create_entity(call: Call) -> Later:
