@@ -213,6 +213,10 @@ class Entities(Active, Persistent):
         """An entity is new or was changed: the catalogue hears of it before the next search or the commit."""
         touching.touched(self, entity)
 
+    def changing(self, entity: Entity) -> None:
+        """An entity is about to be changed: its trail hears of what differs at the commit."""
+        touching.changing(self, entity)
+
     def reindex(self, tick: Callable[[], object] = lambda: None) -> int:
         """Make the catalogue anew from all entities; how many. `tick` is called for each.
 

@@ -20,11 +20,12 @@ from pydantic import Field
 from wendelin.storage.activities.active import Active
 from wendelin.storage.activities.user import current_user
 from wendelin.storage.errors import FieldError, NotAllowedError, TransitionError
-from wendelin.storage.ubm import stored
+from wendelin.storage.ubm import changes, stored
+from wendelin.storage.ubm.changes import Before
 from wendelin.storage.ubm.explain import READ_ONLY, no_field, texts, written
 from wendelin.storage.ubm.fields import FieldsModel, Words
 from wendelin.storage.ubm.relation import CLEAR, Carried, Relation
-from wendelin.storage.ubm.trail import CREATED, FILE, NOTE, TRANSITION, Entry, Trail
+from wendelin.storage.ubm.trail import CHANGED, CREATED, FILE, NOTE, TRANSITION, Entry, Trail
 from wendelin.storage.ubm.workflow import VALIDATION, Transition, Workflow
 
 if TYPE_CHECKING:
@@ -142,6 +143,11 @@ class Entity(Active, Persistent):
         return found
 
     @property
+    def contents(self) -> Before:
+        """What of it is set: values, relations and arrays as they are stored."""
+        return Before(self._values, self._relations, self._carried)
+
+    @property
     def unknown(self) -> dict[str, Any]:
         """What is stored in fields that its type does not have any more."""
         return stored.unknown(self, self._values)
@@ -162,7 +168,9 @@ class Entity(Active, Persistent):
         unknown = next((name for name in values if name not in self.Fields.model_fields), None)
         if unknown is not None:
             raise FieldError(no_field(self, unknown))
-        self._values = stored.changed(self, self._values, values)
+        now = stored.changed(self, self._values, values)
+        self._store.changing(self)
+        self._values = now
         self.__dict__.pop("_v_fields", None)
         self.changed()
 
@@ -201,6 +209,7 @@ class Entity(Active, Persistent):
     def relate(self, name: str, targets: Iterable[Entity]) -> None:
         """Let a relation hold these, which `Relation.checked` has checked."""
         before, now = set(self.related(name)), {target.uid: target for target in targets}
+        self._store.changing(self)
         for uid in before - now.keys():
             target = self._store.get(uid)
             if target is not None:
@@ -222,6 +231,7 @@ class Entity(Active, Persistent):
 
     def carry(self, name: str, array: Any) -> None:
         """Carry an array under a name."""
+        self._store.changing(self)
         self._carried = {**self._carried, name: array}
         self.changed()
 
@@ -237,6 +247,8 @@ class Entity(Active, Persistent):
         `roles` are those of the user; None does not ask. Raises `TransitionError` when it is not possible, and
         `NotAllowedError` when the user has no role that may.
         """
+        if self.is_deleted:
+            raise TransitionError(f"{self.type} {self._reference} was deleted, so {transition!r} is not possible")
         found = self.workflow.find(transition)
         if found is None or self._state not in found.sources:
             names = ", ".join(repr(each.name) for each in self.transitions()) or "nothing"
@@ -268,12 +280,17 @@ class Entity(Active, Persistent):
 
     @property
     def trail(self) -> list[Entry]:
-        """What happened: creation, transitions, notes and files, oldest first."""
+        """What happened: creation, transitions, changes, notes and files, oldest first. Changes come at the commit."""
         return list(self._trail)
 
     def last_entries(self, count: int) -> list[Entry]:
         """The newest entries of the trail, oldest first."""
         return self._trail.last(count)
+
+    def tell_changes(self, before: Before) -> None:
+        """Let the trail tell what this transaction changed. At its commit."""
+        for name, was, now in changes.made(self, before):
+            self._trail.add(CHANGED, states=(was, now), name=name)
 
     def note(self, text: str) -> None:
         """Write something down about it."""

@@ -34,9 +34,14 @@ SEPARATOR = ";"
 _blank = re.compile(r"\s*")
 
 #: What a spreadsheet would take for a formula, and what only looks like one: numbers, with a unit or without.
-_formula = re.compile(r"'*[=+\-@\t\r]")
-_number = re.compile(r"[+-]?[\d.]+([eE][+-]?\d+)?( [\w°µ%/*^. -]+)?")
-_disarmed = re.compile(r"'+[=+\-@\t\r]")
+_BEGINS = "[=+\\-@\\t\\r\\n＝＋－＠]"
+_formula = re.compile(f"'*{_BEGINS}")
+_number = re.compile(
+    r"[+-]?[\d.]+([eE][+-]?\d+)?"
+    r"(?! [A-Za-z]{1,3}\d)"  # a cell
+    r"( (?:1/)?[^\W\d_](?:[\w°µ%/.]|\*\*?-?|\^-?)*| [°µ%][\w°µ%/.]*)?"
+)
+_disarmed = re.compile(f"'+{_BEGINS}")
 
 #: Errors that a message shows at most.
 _SHOWN = 20

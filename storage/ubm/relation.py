@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ZODB.utils import z64
+
 from wendelin.storage.errors import FieldError, NoEntityError
 
 if TYPE_CHECKING:
@@ -78,6 +80,9 @@ class Relation:
                 )
             if uid not in seen and target is not None:
                 seen.add(uid)
+                target._p_activate()
+                if target._p_jar is not None and target._p_serial != z64:
+                    target._p_jar.readCurrent(target)  # else two who relate at once could close a ring together
                 waiting += [(each, entity.store.get(each)) for each in target.related(self.name)]
 
     def _target(self, entity: Entity, value: Any) -> Entity:

@@ -36,8 +36,9 @@ _MOST = 10_000
 def plan(path: Any, start: datetime, stop: datetime) -> list[Any]:
     """The movements of a path from `start` until before `stop`, in the state planned; those that were not there yet.
 
-    One each `interval` of the path, counted from its own start where it has one; one for all when it has none. Raises
-    `TransitionError` when the path is not in force.
+    One each `interval` of the path, counted from its own start where it has one; one for all when it has none. An
+    interval is a duration: `24 h` are 24 hours across a change of clocks too, and begin at another time of day then.
+    Raises `TransitionError` when the path is not in force.
     """
     if path.state not in IN_FORCE:
         raise TransitionError(f"{path.label('plan')} needs the state {' or '.join(IN_FORCE)}: do('validate') first")

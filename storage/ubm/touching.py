@@ -1,5 +1,7 @@
 """Which entities a transaction changed, so that the catalogue hears of each once, and before it is asked.
 
+At the commit their trails hear of it as well: of what differs between the begin and the end.
+
 What waits is indexed before a search, and before the commit. A rollback to a savepoint may take back what was indexed
 since, so then everything that the transaction changed waits again; for that the transaction knows us as a resource.
 """
@@ -8,7 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ZODB.utils import z64
+
 if TYPE_CHECKING:
+    from wendelin.storage.ubm.changes import Before
     from wendelin.storage.ubm.entities import Entities
     from wendelin.storage.ubm.entity import Entity
 
@@ -19,12 +24,15 @@ class _Touched:
     def __init__(self) -> None:
         self.all: dict[str, Entity] = {}
         self.waiting: dict[str, Entity] = {}
+        self.before: dict[str, Before] = {}
         self.joined = False
 
-    def add(self, running: Any, entity: Entity) -> None:
+    def join(self, running: Any) -> None:
         if not self.joined:
             running.join(self)
             self.joined = True
+
+    def add(self, entity: Entity) -> None:
         self.all[entity.uid] = self.waiting[entity.uid] = entity
 
     def savepoint(self) -> _Touched:
@@ -35,7 +43,7 @@ class _Touched:
 
     def abort(self, transaction: Any) -> None:
         """All is taken back, also by a rollback to before the first change; the transaction forgets us then."""
-        self.all, self.waiting, self.joined = {}, {}, False
+        self.all, self.waiting, self.before, self.joined = {}, {}, {}, False
 
     def sortKey(self) -> str:
         return f"entities {id(self)}"
@@ -52,13 +60,35 @@ def touched(store: Entities, entity: Entity) -> None:
     if store._p_jar is None:  # in no database yet: there is no transaction whose end could be waited for
         _index(store, {entity.uid: entity})
         return
+    _joined(store).add(entity)
+
+
+def changing(store: Entities, entity: Entity) -> None:
+    """Note what an entity has, before it is changed. New ones have no past."""
+    entity._p_activate()  # a ghost has no serial
+    if store._p_jar is not None and entity._p_jar is not None and entity._p_serial != z64:
+        _joined(store).before.setdefault(entity.uid, entity.contents)
+
+
+def _joined(store: Entities) -> _Touched:
     running = store._p_jar.transaction_manager.get()
     found = _of(running, store)
     if found is None:
         found = _Touched()
         running.set_data(store, found)
-        running.addBeforeCommitHook(flush, (store,))
-    found.add(running, entity)
+        running.addBeforeCommitHook(_finish, (store,))
+    found.join(running)
+    return found
+
+
+def _finish(store: Entities) -> None:
+    """Before the commit."""
+    found = _of(store._p_jar.transaction_manager.get(), store)
+    for uid, before in {} if found is None else found.before.items():
+        entity = store.get(uid)
+        if entity is not None:
+            entity.tell_changes(before)
+    flush(store)
 
 
 def flush(store: Entities) -> None:

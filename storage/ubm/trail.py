@@ -22,12 +22,15 @@ from wendelin.storage.activities.user import current_user
 PAGE_ENTRIES = 32
 
 #: Kinds of entries.
-CREATED, TRANSITION, NOTE, FILE = "created", "transition", "note", "file"
+CREATED, TRANSITION, CHANGED, NOTE, FILE = "created", "transition", "changed", "note", "file"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing that happened: a transition has `from_state` and `to_state`, a file its `name`."""
+    """One thing that happened: a transition has `from_state` and `to_state`, a file its `name`.
+
+    A change has the `name` of a field, relation or array, and texts of what was there `before` and `after`.
+    """
 
     when: datetime
     who: str
@@ -36,6 +39,16 @@ class Entry:
     from_state: str = ""
     to_state: str = ""
     name: str = ""
+    before: str = ""
+    after: str = ""
+
+    @classmethod
+    def of(cls, stored: tuple[Any, ...]) -> Entry:
+        """As it is stored; a change has its texts where a transition has its states."""
+        when, who, kind, why, first, last, name = stored[1:8]
+        if kind == CHANGED:
+            return cls(when, who, kind, why, name=name, before=first, after=last)
+        return cls(when, who, kind, why, first, last, name)
 
     def to_json(self) -> dict[str, str]:
         """A plain dict."""
@@ -43,6 +56,8 @@ class Entry:
 
     def __str__(self) -> str:
         what = f"{self.from_state} → {self.to_state}" if self.kind == TRANSITION else self.name or self.kind
+        if self.kind == CHANGED:
+            what = f"{self.name}: {self.before or 'nothing'} → {self.after or 'nothing'}"
         return f"{self.when:%Y-%m-%d %H:%M} {self.who}: {what}" + (f" ({self.why})" if self.why else "")
 
 
@@ -88,14 +103,14 @@ class Trail(Persistent):
 
     def __iter__(self) -> Iterator[Entry]:
         for entry in self._raw():
-            yield Entry(*entry[1:8])
+            yield Entry.of(entry)
 
     def last(self, count: int) -> list[Entry]:
         """The newest entries, oldest first; reads no more pages than it needs."""
         found, page = list(self.entries), self.pages
         while page is not None and len(found) < count:
             found, page = [*page.entries, *found], page.before
-        return [Entry(*entry[1:8]) for entry in found[-count:]]
+        return [Entry.of(entry) for entry in found[-count:]]
 
     def files(self) -> dict[str, Any]:
         """Attached files by name, the last one of each name; an entry without a file took it away."""

@@ -124,21 +124,29 @@ def by_number(found: Found, wanted: int) -> Iterator[tuple[Key, Any]]:
         values = np.where(values == NO_TIME, LAST, -values if query.backwards else values)
         key_of = selector(query.sort, query)
         newer = [(key_of(uid, packed), (uid, packed)) for uid, packed in found.recent]
-    if query.after is not None:
-        reached = values >= query.after[0]
-        values, numbers = values[reached], numbers[reached]
-        newer = [each for each in newer if each[0] > query.after]
-        wanted += int(np.count_nonzero(values == query.after[0]))
-    if wanted < len(values):
-        near = values <= np.partition(values, wanted - 1)[wanted - 1]
-        values, numbers = values[near], numbers[near]
     ties = _column(trees, "tie", numbers)
-    first = np.lexsort((ties, values))[:wanted]
+    if query.after is not None:
+        value, tie = query.after
+        behind = (values > value) | ((values == value) & (ties > tie))
+        values, ties, numbers = values[behind], ties[behind], numbers[behind]
+        newer = [each for each in newer if each[0] > query.after]
+    if wanted < len(values):
+        least = _least(values, ties, wanted)
+        values, ties, numbers = values[least], ties[least], numbers[least]
+    first = np.lexsort((ties, values))
     keys = zip(values[first].tolist(), ties[first].tolist(), strict=True)
-    older = (
-        each for each in zip(keys, numbers[first].tolist(), strict=True) if not query.after or each[0] > query.after
-    )
+    older = zip(keys, numbers[first].tolist(), strict=True)
     return heapq.merge(older, sorted(newer, key=_first), key=_first)
+
+
+def _least(values: NDArray[Any], ties: NDArray[Any], wanted: int) -> NDArray[np.intp]:
+    """Which `wanted` come first, in no order. Many have the same value where a word is in all rows."""
+    last = np.partition(values, wanted - 1)[wanted - 1]
+    before, equal = np.flatnonzero(values < last), np.flatnonzero(values == last)
+    left = wanted - len(before)
+    if left < len(equal):
+        equal = equal[np.argpartition(ties[equal], left - 1)[:left]]
+    return np.concatenate([before, equal])
 
 
 def _column(trees: CatalogueTrees, name: str, numbers: NDArray[Any]) -> NDArray[Any]:

@@ -38,6 +38,7 @@ class Query:
     text: bool
     prefix: str
     pattern: re.Pattern[str] | None
+    parts: list[str] | None  # of a pattern that has no other wildcard than stars: what stands between them
     times: dict[str, tuple[int | None, int | None]]
     sort: str = "reference"
     backwards: bool = False
@@ -99,7 +100,7 @@ def checked(query: dict[str, Any]) -> Query:
             hint = f"did you mean {near[0]}? " if near else ""
             raise QueryError(f"{name!r} is nothing to search by; {hint}There are {', '.join(known)}")
     given = {name: value for name, value in query.items() if value is not None}
-    prefix, pattern = _reference(given.get("reference", ""))
+    prefix, pattern, parts = _reference(given.get("reference", ""))
     text = given.get("text", "")
     found = Query(
         equal={name: _exact(name, given[name]) for name in _PLACES if name in given},
@@ -108,6 +109,7 @@ def checked(query: dict[str, Any]) -> Query:
         text=bool(text),
         prefix=prefix,
         pattern=pattern,
+        parts=parts,
         times={name: times for name in row.TIMES if (times := _times(name, given.get(name, (None, None))))},
     )
     _page(found, query)
@@ -127,12 +129,16 @@ def _relations(given: Any) -> dict[str, frozenset[str]]:
     }
 
 
-def _reference(given: Any) -> tuple[str, re.Pattern[str] | None]:
+def _reference(given: Any) -> tuple[str, re.Pattern[str] | None, list[str] | None]:
+    """How it begins; its pattern, if it is more than that; see `Query.parts`."""
     folded = row.folded(_string("reference", given))
     found = _PATTERN.search(folded)
     if found is None:
-        return folded, None
-    return folded[: found.start()], re.compile(fnmatch.translate(folded))
+        return folded, None, None
+    prefix, rest = folded[: found.start()], folded[found.start() :]
+    if not rest.strip("*"):
+        return prefix, None, None
+    return prefix, re.compile(fnmatch.translate(folded)), folded.split("*") if not re.search(r"[?\[]", rest) else None
 
 
 def _times(name: str, given: Any) -> tuple[int | None, int | None] | None:

@@ -124,6 +124,11 @@ def text_key(text: str, uid: str) -> str:
     return f"{folded(text).replace(chr(0), ' ')[:_LONGEST_KEY]}\0{uid}"
 
 
+def line(text: str) -> bytes:
+    """A folded text as it is looked for by patterns."""
+    return folded(text).encode("utf-8", "surrogatepass")
+
+
 def start_of(text: str, fill: bytes = b"\0") -> int:
     """The first eight bytes of a folded text, as a number that sorts alike."""
     return int.from_bytes(text.encode("utf-8", "surrogatepass")[:8].ljust(8, fill), "big")

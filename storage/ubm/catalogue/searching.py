@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wendelin.storage.ubm.catalogue import ordering, row, sets
+from wendelin.storage.ubm.catalogue import lines, ordering, row, sets
 from wendelin.storage.ubm.catalogue.query import Query, cursor
 from wendelin.storage.ubm.catalogue.trees import NO_TIME, CatalogueTrees
 
@@ -143,6 +143,9 @@ def _references(trees: CatalogueTrees, query: Query) -> sets.Mask:
         mask &= starts >= row.start_of(query.prefix)
         mask &= starts <= row.start_of(query.prefix, b"\xff")
         return mask
+    if query.pattern is not None and (pieces := trees.references()) is not None:
+        found = lines.between_stars(pieces, query.parts) if query.parts else lines.fitting(pieces, query.pattern)
+        return found & union(trees, ["all"])
     order, mask = trees.orders["reference"], np.zeros(trees.size, np.bool_)
     limits = (query.prefix, query.prefix + "\U0010ffff")
     if query.pattern is None:

@@ -1,5 +1,8 @@
 """`CatalogueTrees`: all rows but the recent ones, each with a number; sets, words, orders and columns by that number.
 
+Beside the columns of numbers lie the references themselves, 4,096 lines in a piece: a pattern with a star in front is
+looked for in these, not row by row. A catalogue of before they were kept gets them at its next rebuilding.
+
 Only folding and rebuilding change it, see `folding`. Numbers are given in the order of folding and never twice, so what
 comes together lies together: a fold of many rows changes few pieces.
 """
@@ -17,6 +20,7 @@ from numpy.typing import NDArray
 from persistent import Persistent
 
 from wendelin.storage.ubm.catalogue import row, sets
+from wendelin.storage.ubm.catalogue.lines import END
 from wendelin.storage.ubm.catalogue.sets import PIECE
 
 #: Columns by name: their numbers in keys, and how they lie in the database.
@@ -34,7 +38,7 @@ NO_TIME = np.iinfo(np.int64).min
 
 
 class CataloguePiece(Persistent):
-    """4,096 values of a column, as bytes."""
+    """4,096 values of a column, or lines of text, as bytes."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -42,6 +46,8 @@ class CataloguePiece(Persistent):
 
 class CatalogueTrees(Persistent):
     """See the module. A deleted row leaves its number empty until the next rebuilding."""
+
+    lines: Any = None  # piece → CataloguePiece: folded references
 
     def __init__(self) -> None:
         self.numbers = OLBTree()  # uid → number
@@ -51,6 +57,7 @@ class CatalogueTrees(Persistent):
         self.postings = OOBTree()  # see sets.key → rows that have a word
         self.orders = {name: OLBTree() for name in row.TEXTS}  # see row.text_key → number
         self.columns = LOBTree()  # piece * _MOST + number of the column → CataloguePiece
+        self.lines = LOBTree()
         self.next = 0
         self.length = 0  # of all words together
 
@@ -64,6 +71,14 @@ class CatalogueTrees(Persistent):
         found = [self.columns[piece * _MOST + _NUMBER[name]] for piece in range(self.size // PIECE)]
         fetch(self, found)
         return np.frombuffer(b"".join(piece.data for piece in found), COLUMNS[name])
+
+    def references(self) -> list[bytes] | None:
+        """The lines of each piece; None where a catalogue of before has none."""
+        if self.lines is None:
+            return None
+        found = list(self.lines.values())
+        fetch(self, found)
+        return [piece.data for piece in found]
 
     def apply(self, changes: Iterable[tuple[str, row.Packed | None]]) -> None:
         """Take over the last change of each uid; None deletes. Quicker the more come together."""
@@ -81,6 +96,7 @@ class _Batch:
         self.sets: dict[str, dict[int, bool]] = {}
         self.postings: dict[str, dict[int, int]] = {}
         self.columns: dict[int, dict[int, tuple[int, ...]]] = {}
+        self.lines: dict[int, dict[int, bytes]] = {}
 
     def add(self, uid: str, new: row.Packed | None) -> None:
         trees = self.trees
@@ -94,6 +110,8 @@ class _Batch:
         self._sets(number, old, new)
         self._words(uid, number, old, new)
         self._orders(uid, number, old, new)
+        piece, offset = divmod(number, PIECE)
+        self.lines.setdefault(piece, {})[offset] = b"" if new is None else row.line(new[row.REFERENCE])
         if new is None:
             del trees.numbers[uid], trees.rows[number], trees.words[number]
             return
@@ -138,6 +156,19 @@ class _Batch:
         _write(self.trees.postings, self.postings, sets.changed_postings)
         for piece, rows in self.columns.items():
             self._write_columns(piece, rows)
+        for piece, lines in self.lines.items() if self.trees.lines is not None else ():
+            self._write_lines(piece, lines)
+
+    def _write_lines(self, piece: int, lines: dict[int, bytes]) -> None:
+        found = self.trees.lines.get(piece)
+        there = [b""] * PIECE if found is None else found.data.split(END)[:PIECE]
+        for offset, text in lines.items():
+            there[offset] = text
+        data = END.join([*there, b""])
+        if found is None:
+            self.trees.lines[piece] = CataloguePiece(data)
+        elif found.data != data:
+            found.data = data
 
     def _write_columns(self, piece: int, rows: dict[int, tuple[int, ...]]) -> None:
         where = list(rows)

@@ -122,6 +122,34 @@ def test_a_change_of_the_same_entity_conflicts(ubm, other, first):
 
 
 @both_orders
+def test_two_who_relate_at_once_close_no_ring(ubm, other, first):
+    for reference in "ABC":
+        ubm.create("plant", reference=reference)
+    ubm["B"].parent = "C"
+    transaction.commit()
+    _begin(other)
+    ubm["C"].parent = "A"
+    other["A"].parent = "B"
+    _conflicts(other, first)
+    assert ubm["C"].related("parent") != () or ubm["A"].related("parent") != ()
+    assert ubm["C"].related("parent") == () or ubm["A"].related("parent") == ()
+
+
+@both_orders
+def test_changes_of_two_entities_and_their_trails_merge(ubm, other, first):
+    for reference in "PQ":
+        ubm.create("plant", reference=reference)
+    transaction.commit()
+    _begin(other)
+    ubm["P"].title, other["Q"].title = "ours", "theirs"
+    other["P"].note("meanwhile")
+    _commit(other, first)
+    _begin(other)
+    assert {entry.kind for entry in ubm["P"].trail} == {"created", "changed", "note"}
+    assert ubm["Q"].trail[-1].after == "theirs"
+
+
+@both_orders
 def test_the_same_reference_conflicts(ubm, other, first):
     _begin(other)
     ubm.create("plant", reference="P")

@@ -367,6 +367,47 @@ def test_notes_and_files(ubm, plant, conn):
         plant.detach("none")
 
 
+def test_the_trail_tells_who_changed_what_once_for_a_transaction(ubm, plant, conn):
+    transaction.commit()
+    assert [entry.kind for entry in plant.trail] == ["created"], "what is new has no changes"
+    roof = ubm.create("organisation", reference="ROOF")
+    with acting_as("mara"):
+        plant.set(title="x" * 400, peak_power="13 kW")
+        plant.title = "Roof four"
+        plant.owner = roof
+        plant.keywords = ("south",)
+        plant.keywords = ()
+        assert ubm.search(text="four").total == 1  # what the catalogue hears before the commit is not told twice
+        transaction.commit()
+    conn.cacheMinimize()
+    changes = {entry.name: (entry.before, entry.after) for entry in plant.trail[1:]}
+    assert changes == {
+        "title": ("Roof 4", "Roof four"),
+        "peak_power": ("12.3 kW", "13 kW"),
+        "owner": ("ACME", "ROOF"),
+        "keywords": ("", "[]"),
+    }
+    assert {entry.who for entry in plant.trail[1:]} == {"mara"}
+    assert "title: Roof 4 → Roof four" in {str(entry)[17:].partition(": ")[2] for entry in plant.trail[1:]}
+    plant.description = "y" * 1000
+    savepoint = transaction.savepoint()
+    plant.title = "Roof five"
+    savepoint.rollback()
+    transaction.commit()
+    assert [(entry.name, len(entry.after)) for entry in plant.trail[5:]] == [("description", 200)]
+    plant.title = "Roof five"
+    transaction.abort()
+    transaction.begin()
+    plant.note("nothing")
+    transaction.commit()
+    assert [entry.kind for entry in plant.trail[6:]] == ["note"]
+    sensor = ubm.create("sensor", reference="S")
+    transaction.commit()
+    sensor.array = ZBigArray((3,), "f8")
+    transaction.commit()
+    assert (sensor.trail[-1].name, sensor.trail[-1].after) == ("array", "float64 (3,)")
+
+
 def test_a_long_trail_stays_whole_and_in_order(plant):
     for number in range(100):
         plant.note(f"note {number}")
@@ -484,6 +525,12 @@ def test_whoever_holds_a_deleted_entity_is_told(ubm):
     for write in (lambda: plant.note("x"), lambda: plant.attach("a.txt", b""), lambda: plant.detach("a.txt")):
         with pytest.raises(FieldError, match="was deleted"):
             write()
+
+
+def test_what_was_deleted_takes_no_transition(ubm, plant):
+    ubm.delete(plant)
+    with pytest.raises(TransitionError, match="plant PLANT-4 was deleted, so 'validate' is not possible"):
+        plant.do("validate")
 
 
 def test_a_field_that_its_type_has_no_more_is_kept_and_blocks_nothing(ubm):

@@ -14,6 +14,8 @@ MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 UIDS = [f"{number:032x}" for number in range(8)]
 TYPES, STATES, ROLES = ["plant", "sensor", "plant2"], ["draft", "validated"], ["item", "path", "node"]
 REFERENCES = ["PLANT-4", "PLANT-40", "SEN-1", "sen-2", "Ä[1]", "SEN-*", ""]
+PATTERNS = ["PLANT-4", "plant", "SEN-?", "*4*", "Ä[[]1]", "sen-[!1]", "nothing", ""]
+PATTERNS += ["*", "p*4*", "*-4", "sen*", "*n*-*", "*n-*n*", "*ä*]", "p*t-4*0"]
 WORDS = ["Inverter", "inverse", "Straße", "STRASSE", "Öl", "ol", "roof", "Roof_4", "12.3 kW", "ﬁne", "中文", "b"]
 ASKED = ["inver*", "inverter", "strasse", "ol", "ÖL roof", "roof 4", "1*", "fine", "中*", "none", "!!", "inver* straße"]
 
@@ -49,7 +51,24 @@ queries = st.fixed_dictionaries(
         "type": _some(TYPES),
         "role": _some(ROLES),
         "state": _some(STATES),
-        "reference": st.sampled_from(["PLANT-4", "plant", "SEN-?", "*4*", "Ä[[]1]", "sen-[!1]", "nothing", ""]),
+        "reference": st.sampled_from(
+            [
+                "PLANT-4",
+                "plant",
+                "SEN-?",
+                "*4*",
+                "Ä[[]1]",
+                "sen-[!1]",
+                "nothing",
+                "",
+                "*",
+                "p*4*",
+                "*-4",
+                "sen*",
+                "*n*-*",
+                "*n-*n*",
+            ]
+        ),
         "relation": st.dictionaries(st.sampled_from(["owner", "asset"]), uids | st.lists(uids, max_size=2)),
         "text": st.sampled_from(ASKED),
         "created": _spans,
