@@ -18,7 +18,8 @@ _HEAD = f"""# The REST door
 A Jupyter server with the extra `server` answers below `{PREFIX}`; `{PREFIX}/` links to all there is, and
 `{PREFIX}/openapi.json` is the OpenAPI document. Send a token of the server or the hub: `Authorization: token …`.
 Roles come from the hub's groups analysts, managers, operators, auditors and admins; who owns a server of its own may
-do all. They bind whoever comes through this door: a person with a kernel opens the database itself.
+do all. They bind whoever comes through this door: a person with a kernel opens the database itself. How to use it:
+[](../how-to/rest.md).
 """
 
 

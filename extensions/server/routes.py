@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from wendelin.extensions.server.endpoint import Content, Endpoint, PastQuery
-from wendelin.extensions.server.services import activities, arrays, entities, events, root, rows, slices
+from wendelin.extensions.server.services import activities, arrays, entities, events, history, root, rows, slices
 
 _PATCH = "application/merge-patch+json"
 _ENTITY_PROBLEMS = ("not-found", "changed")
@@ -29,7 +29,7 @@ _DATA = (
 _ROWS = (Content(schema=rows.Rows), Content(slices.NPY, {"type": "string", "format": "binary"}))
 
 
-def _array_endpoints(path: str, get: str, data: str, append: str, details: str) -> tuple[Endpoint, ...]:
+def _array_endpoints(path: str, get: str, data: str, append: str, versions: str, details: str) -> tuple[Endpoint, ...]:
     return (
         Endpoint(
             "GET", path, get, arrays.get_array, "What an array is", "array", _json(arrays.ArrayInfo), query=PastQuery,
@@ -43,6 +43,11 @@ def _array_endpoints(path: str, get: str, data: str, append: str, details: str) 
         Endpoint(
             "POST", f"{path}/rows", append, arrays.append_rows, "Append rows to an array", "append",
             _json(arrays.Appended), takes=_ROWS, problems=("not-found", "changed"), group="arrays", details=_MERGE,
+        ),
+        Endpoint(
+            "GET", f"{path}/versions", versions, history.list_versions, "Transactions that changed an array",
+            "versions", _json(history.Versions), query=history.VersionsQuery, problems=("not-found", "changed"),
+            group="arrays",
         ),
     )  # fmt: skip
 
@@ -69,6 +74,11 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "GET", "/problems/{kind}", "getProblem", root.get_problem, "A kind of problem", "problem",
         _json(root.ProblemKind), problems=("not-found",), group="door",
+    ),
+    Endpoint(
+        "GET", "/transactions", "listTransactions", history.list_transactions, "The last transactions",
+        "transactions", _json(history.Transactions), query=history.TransactionsQuery, problems=("no-such-state",),
+        group="door",
     ),
     Endpoint(
         "GET", "/types", "listTypes", entities.list_types, "All types of entities", "types", _json(entities.Types),
@@ -118,9 +128,10 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "GET", "/arrays", "listArrays", arrays.list_arrays, "Arrays at paths", "arrays", _json(arrays.Arrays),
         query=arrays.ArraysQuery, problems=("not-found",), group="arrays",
     ),
-    *_array_endpoints("/arrays/{path}", "getArray", "getArrayData", "appendRows", _ARRAY),
+    *_array_endpoints("/arrays/{path}", "getArray", "getArrayData", "appendRows", "listVersions", _ARRAY),
     *_array_endpoints(
         "/entities/{entity}/arrays/{name}", "getEntityArray", "getEntityArrayData", "appendEntityRows",
+        "listEntityArrayVersions",
         "An array that an entity carries.",
     ),
     Endpoint(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 import io
 import re
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.extensions.conftest import ROOT, Door
+from tests.extensions.conftest import ROOT, Door, environment
 from tests.extensions.people import ROLES
 from wendelin.extensions.server.reference import page
 from wendelin.extensions.server.roles import MATRIX, Role
@@ -126,6 +128,18 @@ def test_an_entity_lives(door: Door):
     assert door.admin("DELETE", f"/entities/{sensor['uid']}").status_code == 204
     assert door.admin("DELETE", place).status_code == 204
     problem(door.admin("GET", place), 404, "not-found")
+
+
+def test_the_page_about_it_works_as_it_is_typed(door: Door):
+    text = (ROOT / "docs/how-to/rest.md").read_text()
+    script = "".join(re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    variables = {"WENDELIN_REST": door.url, "WENDELIN_TOKEN": ROLES["admin"], "NO_PROXY": "*"}
+    command = [sys.executable, "-W", "error", "-c", script]
+    variables = {**environment(door.home), **variables}
+    told = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    assert "Roof 4 → Roof four" in told.stdout
+    assert "2 rows more" in told.stdout
 
 
 def test_earlier_states_are_shown(door: Door):

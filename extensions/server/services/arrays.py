@@ -103,15 +103,15 @@ def _walk(folder: Folder, behind: list[str]) -> Iterator[tuple[str, ZBigArray]]:
 
 def get_array(call: Call) -> Reply:
     """One array, without its numbers."""
-    array = _found(call)
-    version = call.check(_version(array))
+    array = found_array(call)
+    version = call.check(version_of_array(array))
     return Reply(_info(call, ArrayInfo, _name(call), array, dict(call.path)), version=version)
 
 
 def get_data(call: Call) -> Reply:
     """A slice of an array, in the format that was asked for."""
-    array = _found(call)
-    version = call.check(_version(array))
+    array = found_array(call)
+    version = call.check(version_of_array(array))
     text = call.media in (slices.JSON, slices.CSV)
     part = slices.selected(array, call.query.slice, call.query.field, call.limits.text if text else call.limits.binary)
     headers = {}
@@ -126,8 +126,8 @@ _ENDINGS = {slices.NPY: "npy", slices.ARROW: "arrows", slices.CSV: "csv"}
 
 def append_rows(call: Call) -> Later:
     """Rows at the end of an array; those of others at the same time come before or behind, never between."""
-    array = _found(call)
-    call.check(_version(array))
+    array = found_array(call)
+    call.check(version_of_array(array))
     npy = call.content_type == slices.NPY
     found = rows.from_npy(call.body) if npy else rows.from_json(call.body, array.dtype)
     before = len(array) if array.shape else 0
@@ -138,14 +138,14 @@ def append_rows(call: Call) -> Later:
     added = len(array) - before
 
     def later(after: Call) -> Reply:
-        grown = _found(after)
+        grown = found_array(after)
         info = _info(after, Appended, _name(after), grown, dict(after.path), appended=added)
-        return Reply(info, version=_version(grown))
+        return Reply(info, version=version_of_array(grown))
 
     return later
 
 
-def _found(call: Call) -> ZBigArray:
+def found_array(call: Call) -> ZBigArray:
     """The array that the path of a request names. Raises 404."""
     found: Any
     if "entity" in call.path:
@@ -167,12 +167,13 @@ def _name(call: Call) -> str:
     return call.path["path"] if "path" in call.path else f"{call.path['entity']}/{call.path['name']}"
 
 
-def _version(array: ZBigArray) -> bytes:
+def version_of_array(array: ZBigArray) -> bytes:
+    """The transaction that changed it last."""
     return version_of(array, array.extents)
 
 
 def _info(call: Call, kind: Any, path: str, array: ZBigArray, names: dict[str, str], **more: Any) -> Any:
-    version = _version(array)
+    version = version_of_array(array)
     return kind(
         path=path,
         shape=list(array.shape),
@@ -190,8 +191,10 @@ def _info(call: Call, kind: Any, path: str, array: ZBigArray, names: dict[str, s
 def array_links(call: Call, names: dict[str, str]) -> dict[str, Link]:
     """What one can do with an array at a path, or with one that an entity carries."""
     if "entity" in names:
-        found = call.links.all("getEntityArray", "getEntityArrayData", "appendEntityRows", **names)
+        found = call.links.all(
+            "getEntityArray", "getEntityArrayData", "appendEntityRows", "listEntityArrayVersions", **names
+        )
         up = call.links.all("getEntity", entity=names["entity"])
         return {"self": found.pop("array"), **found, "up": up["entity"]}
-    found = call.links.all("getArray", "getArrayData", "appendRows", **names)
+    found = call.links.all("getArray", "getArrayData", "appendRows", "listVersions", **names)
     return {"self": found.pop("array"), **found, "up": call.links.all("listArrays")["arrays"]}

@@ -112,11 +112,13 @@ class TrailEntry(BaseModel):
 
     when: datetime
     who: str
-    kind: Literal["created", "transition", "note", "file"] = Field(description="What happened")
+    kind: Literal["created", "transition", "changed", "note", "file"] = Field(description="What happened")
     why: str = ""
     from_state: str = ""
     to_state: str = ""
-    name: str = Field(default="", description="The file's")
+    name: str = Field(default="", description="The file's, or the field's, relation's or array's that was changed")
+    before: str = Field(default="", description="What it was; long values are cut, relations are references")
+    after: str = Field(default="", description="What it is")
 
 
 class Trail(Resource):

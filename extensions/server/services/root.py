@@ -46,6 +46,7 @@ class Document(BaseModel):
 def get_root(call: Call) -> Reply:
     """Links to all there is."""
     operations = ["listEntities", "createEntity", "listTypes", "listArrays", "listActivities", "watchActivities"]
+    operations += ["listTransactions"]
     links = {"self": Link(href=call.links.path("/")), **call.links.all(*operations, "getDocument", "listProblems")}
     found = Root(title="Wendelin", version=wendelin.__version__, user=call.user, roles=sorted(call.roles), links=links)
     return Reply(found)
