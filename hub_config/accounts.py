@@ -3,7 +3,8 @@
 - The hub applies it when it starts (`sign_in`): it stores only bcrypt hashes, and forgets whoever left the list.
 - A password stands here in the clear only until the hub has hashed it, but for the two demo accounts, whose
   passwords the ready line shows. Once a person has chosen another one on the hub's page, it is gone from here too.
-- Rights follow from groups: `analysts` compute, `managers` see dashboards, no group opens nothing.
+- Rights follow from groups: `analysts` compute, `managers`, `operators` and `auditors` see dashboards and ask the REST
+  door, `admins` do all of it, no group opens nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from wendelin.hub_config.folders import write_private_json
 
 ANALYSTS = "analysts"
 MANAGERS = "managers"
+GROUPS = (ANALYSTS, MANAGERS, "operators", "auditors", "admins")
+"""The groups that have rights: those of the REST door's roles (`wendelin.extensions.server.roles`)."""
 NAME_PATTERN = r"[a-z][a-z0-9_-]{0,31}"
 """What a user name looks like: it names a folder too, so neither `..` nor a slash."""
 SHORTEST_PASSWORD = 8
@@ -108,8 +111,8 @@ class Accounts:
             self._write()
 
     def groups(self) -> dict[str, list[str]]:
-        """Names by group; the two groups that have rights are always there."""
-        found: dict[str, list[str]] = {ANALYSTS: [], MANAGERS: []}
+        """Names by group; the groups that have rights are always there."""
+        found: dict[str, list[str]] = {group: [] for group in GROUPS}
         for account in self:
             for group in account.groups:
                 found.setdefault(group, []).append(account.name)

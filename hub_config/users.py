@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from wendelin.hub_config.accounts import ANALYSTS, MANAGERS, Account, Accounts
+from wendelin.hub_config.accounts import GROUPS, Account, Accounts
 from wendelin.hub_config.errors import AccountError
 from wendelin.hub_config.folders import DataFolder
 
@@ -32,7 +32,7 @@ def show(accounts: Accounts) -> None:
 
 @main.command()
 @click.argument("name")
-@click.option("--group", "groups", multiple=True, help=f"{ANALYSTS}, {MANAGERS} or one of your own; may be repeated.")
+@click.option("--group", "groups", multiple=True, help=f"{', '.join(GROUPS)} or one of your own; may be repeated.")
 @click.option("--admin", is_flag=True, help="May approve sign-ups and manage users and servers on the hub's pages.")
 @click.option("--password", help="Default: a random one, printed once.")
 @click.pass_obj

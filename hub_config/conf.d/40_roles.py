@@ -1,12 +1,17 @@
 """Who may do what. A right comes from a group; an account without a group can look at its own name.
 
-===========  =====================  ==================
-             own JupyterLab server  dashboards
-===========  =====================  ==================
-analysts     yes                    yes
-managers     no (403)               yes
-no group     no (403)               no (403)
-===========  =====================  ==================
+=========================  =====================  ==================  ======================
+                           own JupyterLab server  dashboards          REST door
+=========================  =====================  ==================  ======================
+analysts                   yes                    yes                 as analyst
+managers                   no (403)               yes                 as manager
+operators, auditors        no (403)               yes                 as operator, as auditor
+admins                     yes                    yes                 as admin
+no group                   no (403)               no (403)            no (403)
+=========================  =====================  ==================  ======================
+
+What each role may do at the door: docs/reference/rest.md. Those without a server of their own find it at the service of
+the dashboards, and may make tokens for it.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ from typing import Any
 
 from traitlets.config import Config
 
-from wendelin.hub_config.accounts import ANALYSTS, MANAGERS, Accounts
+from wendelin.hub_config.accounts import ANALYSTS, GROUPS, Accounts
 from wendelin.hub_config.settings import Settings
 
 DASHBOARDS = "/services/dashboards/"
@@ -36,13 +41,13 @@ def configure(c: Config, settings: Settings) -> None:
             "name": "analyst",
             "description": "Has a JupyterLab server",
             "scopes": ["self"],
-            "groups": [ANALYSTS],
+            "groups": [ANALYSTS, "admins"],
         },
         {
             "name": "dashboard-viewer",
-            "description": "Opens the dashboards",
-            "scopes": ["access:services!service=dashboards"],
-            "groups": [ANALYSTS, MANAGERS],
+            "description": "Opens the dashboards, and asks the REST door there",
+            "scopes": ["access:services!service=dashboards", "tokens!user"],
+            "groups": list(GROUPS),
         },
     ]
     c.JupyterHub.default_url = landing_page
@@ -54,6 +59,6 @@ def landing_page(handler: Any) -> str:
     if user is None:
         return ""
     groups = {group.name for group in user.groups}
-    if ANALYSTS in groups:
+    if groups & {ANALYSTS, "admins"}:
         return ""
-    return DASHBOARDS if MANAGERS in groups else f"{handler.hub.base_url}home"
+    return DASHBOARDS if groups & set(GROUPS) else f"{handler.hub.base_url}home"

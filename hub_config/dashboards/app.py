@@ -5,10 +5,12 @@
   would answer an anonymous request; starting with any is refused.
 - A preheated kernel waits for its visitor on a websocket that Voilà leaves open to all. It moves out of the
   service's prefix, so the proxy never routes to it, below a random path.
+- Whoever has no server of their own finds the REST door (`wendelin.extensions.server`) here, below the same prefix.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import secrets
 from collections.abc import Callable
@@ -26,6 +28,9 @@ from voila.tornado.contentshandler import VoilaContentsHandler
 from voila.tornado.handler import TornadoVoilaHandler
 from voila.tornado.treehandler import TornadoVoilaTreeHandler
 
+from wendelin.extensions.server.app import WendelinServer
+from wendelin.extensions.server.door import handlers
+from wendelin.extensions.server.routes import ENDPOINTS
 from wendelin.hub_config.dashboards.access import Guarded, HubIdentity
 from wendelin.hub_config.dashboards.kernels import KERNEL, DashboardKernels
 from wendelin.hub_config.dashboards.pages import DashboardList, DashboardPage
@@ -66,13 +71,19 @@ class Dashboards(Voila):
         return settings
 
     def init_handlers(self) -> list[Any]:
-        table = [self._door(entry) for entry in super().init_handlers() if entry[1] not in (_DROPPED)]
+        table = self._rest() + [self._door(entry) for entry in super().init_handlers() if entry[1] not in (_DROPPED)]
         table.append((self.base_url, DashboardList, self._page_options()))
         # Without it, what matches no route is tornado's own 404, which reveals nothing but looks broken.
         unguarded = open_doors(table, self.base_url)
         if unguarded:
             raise RuntimeError(f"these routes would answer anybody, so the dashboards do not start: {unguarded}")
         return table
+
+    def _rest(self) -> list[Any]:
+        door = WendelinServer(parent=self)
+        door.initialize_settings()
+        atexit.register(door.workers.close)
+        return [(url_path_join(self.base_url, route), *rest) for route, *rest in handlers(ENDPOINTS, door)]
 
     def _door(self, entry: Any) -> Any:
         route, handler, *rest = entry

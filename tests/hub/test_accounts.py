@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from wendelin.hub_config.accounts import ANALYSTS, MANAGERS, Account, Accounts, ensure_demo, new_password
+from wendelin.extensions.server import roles
+from wendelin.hub_config.accounts import ANALYSTS, GROUPS, MANAGERS, Account, Accounts, ensure_demo, new_password
 from wendelin.hub_config.errors import AccountError
 
 
@@ -50,7 +51,17 @@ def test_a_removed_demo_account_does_not_come_back(accounts: Accounts):
 def test_groups_give_the_rights(accounts: Accounts):
     ensure_demo(accounts)
     accounts.add(Account("kim", (MANAGERS, "north")))
-    assert accounts.groups() == {ANALYSTS: ["ada"], MANAGERS: ["mara", "kim"], "north": ["kim"]}
+    found = accounts.groups()
+    assert {group: names for group, names in found.items() if names} == {
+        ANALYSTS: ["ada"],
+        MANAGERS: ["mara", "kim"],
+        "north": ["kim"],
+    }
+    assert found.keys() >= set(GROUPS)
+
+
+def test_the_groups_are_those_of_the_doors_roles():
+    assert set(GROUPS) == set(roles.GROUPS)
 
 
 @pytest.mark.parametrize("name", ["..", "a/b", "Ada", "", "-x", "9lives", "a" * 33, "ada\n", "ä"])

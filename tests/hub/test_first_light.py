@@ -52,9 +52,10 @@ def workbench() -> Iterator[Running]:
         people.add(Account("oscar", ("others",), "password of oscar"))
         people.add(Account("tom", ("managers",), "password of tom"))
         people.add(Account("olga", (), "password of olga", admin=True))
+        people.add(Account("udo", ("auditors",), "password of udo"))
         found = running.start(data)
         store(data, "first-light/numbers", 9)
-        found.passwords |= {name: f"password of {name}" for name in ("oscar", "tom", "olga")}
+        found.passwords |= {name: f"password of {name}" for name in ("oscar", "tom", "olga", "udo")}
         try:
             yield found
         finally:
@@ -120,6 +121,7 @@ REFUSED += ["/user/ada/api/contents", "/user/ada/api/kernels", "/user/ada/files/
 REFUSED += [f"{DASHBOARDS}{path}" for path in ("voila/static/voila.js", "voila/files/plant.ipynb", "voila/files/x.png")]
 REFUSED += [f"{DASHBOARDS}voila/templates/wendelin/static/wendelin.js", f"{DASHBOARDS}voila/labextensions/x.js"]
 REFUSED += [f"{DASHBOARDS}api/kernels/{KERNEL_ID}", f"{DASHBOARDS}api/kernels/{KERNEL_ID}/channels"]
+REFUSED += [f"{place}wendelin/api/v1/{path}" for place in (DASHBOARDS, "/user/ada/") for path in ("", "entities")]
 REFUSED += [f"{DASHBOARDS}voila/api/themes/x.css", f"{DASHBOARDS}voila/query/{KERNEL_ID}"]
 REFUSED += [f"{DASHBOARDS}voila/api/contents", f"{DASHBOARDS}voila/tree/", f"{DASHBOARDS}voila/execution/{KERNEL_ID}"]
 
@@ -133,9 +135,9 @@ def test_a_page_sends_the_anonymous_to_sign_in(workbench: Running, path: str):
 
 @pytest.mark.parametrize("path", REFUSED)
 def test_everything_else_refuses_the_anonymous(workbench: Running, path: str):
-    """403, or a way to the sign-in page, or a route that does not exist: never content."""
+    """401, 403, or a way to the sign-in page, or a route that does not exist: never content."""
     answer = requests.get(workbench.url + path, allow_redirects=False, timeout=60)
-    assert answer.status_code in (302, 403, 404)
+    assert answer.status_code in (302, 401, 403, 404)
     if answer.status_code == 302:
         assert re.search(r"/hub/login|/hub/api/oauth2/authorize|/hub/user/ada", answer.headers["location"])
 
@@ -437,6 +439,105 @@ def test_a_dashboard_follows_its_file(workbench: Running):
     file.unlink()
     assert session.get(address, timeout=60).status_code == 404
     assert "Birch" not in session.get(workbench.url + DASHBOARDS, timeout=60).text
+
+
+# ---- the REST door --------------------------------------------------------------------------------------------------
+
+REST = f"{DASHBOARDS}wendelin/api/v1"
+REFUSALS = (401, 403)
+
+
+def visitor(workbench: Running, name: str, page: str = DASHBOARDS) -> requests.Session:
+    """Somebody whose browser has opened a page there, and so has its cookie."""
+    session = workbench.sign_in(name)
+    session.get(workbench.url + page, timeout=60)
+    return session
+
+
+def token_of(workbench: Running, session: requests.Session, name: str, **options: Any) -> dict[str, str]:
+    """The header of a token that a person makes on the hub's page."""
+    answer = session.post(
+        f"{workbench.url}/hub/api/users/{name}/tokens",
+        json={"note": "a script", "expires_in": 3600, **options},
+        headers={"X-XSRFToken": running.xsrf(session, "/hub/"), "Referer": f"{workbench.url}/hub/token"},
+        timeout=60,
+    )
+    assert answer.status_code == 201, answer.text
+    return {"Authorization": f"token {answer.json()['token']}"}
+
+
+def test_each_person_has_the_roles_of_their_groups_at_the_door(workbench: Running):
+    roles = {}
+    for name in ("ada", "mara", "udo"):
+        session = visitor(workbench, name)
+        root = session.get(workbench.url + REST + "/", timeout=60)
+        assert root.status_code == 200, root.text
+        assert root.json()["user"] == name
+        roles[name] = root.json()["roles"]
+    assert roles == {"ada": ["analyst"], "mara": ["manager"], "udo": ["auditor"]}
+    stranger = visitor(workbench, "oscar").get(workbench.url + REST + "/", timeout=60)
+    assert stranger.status_code in REFUSALS
+
+
+def test_a_cookie_writes_with_the_xsrf_token_only(workbench: Running):
+    session = visitor(workbench, "mara")
+    address, wanted = f"{workbench.url}{REST}/entities", {"type": "project", "title": "From a browser"}
+    assert session.get(address, timeout=60).status_code == 200
+    refused = session.post(address, json=wanted, timeout=60)
+    assert refused.status_code in REFUSALS
+    assert refused.headers["Content-Type"] == "application/problem+json"
+    headers = {"X-XSRFToken": running.xsrf(session, DASHBOARDS)}
+    made = session.post(address, json=wanted, headers=headers, timeout=60)
+    assert made.status_code == 201, made.text
+    assert made.json()["creator"] == "mara"
+    place = workbench.url + made.headers["Location"]
+    assert session.delete(place, headers=headers, timeout=60).status_code == 204
+
+
+def test_tokens_open_the_door_as_far_as_their_persons_and_scopes_may(workbench: Running):
+    mara, udo = (token_of(workbench, workbench.sign_in(name), name) for name in ("mara", "udo"))
+    address, wanted = f"{workbench.url}{REST}/entities", {"type": "project", "title": "By a script"}
+    made = requests.post(address, json=wanted, headers=mara, timeout=60)
+    assert made.status_code == 201, made.text
+    place = workbench.url + made.json()["_links"]["self"]["href"]
+    assert requests.get(place, headers=udo, timeout=60).json()["title"] == "By a script"
+    assert requests.get(f"{place}/trail", headers=udo, timeout=60).status_code == 200
+    for answer in (
+        requests.post(address, json=wanted, headers=udo, timeout=60),
+        requests.delete(place, headers=udo, timeout=60),
+    ):
+        assert (answer.status_code, answer.json()["type"].rpartition("/")[2]) == (403, "not-allowed")
+    narrow = token_of(workbench, workbench.sign_in("mara"), "mara", scopes=["read:users:name!user"])
+    for refused in (narrow, {"Authorization": "token wrong"}):
+        assert requests.get(address, headers=refused, timeout=60).status_code in REFUSALS
+    assert requests.delete(place, headers=mara, timeout=60).status_code == 204
+
+
+def test_an_analysts_own_server_has_the_door_and_refuses_others(workbench: Running):
+    """The server that the analyst's browser has started above."""
+    session = visitor(workbench, "ada", "/user/ada/lab")
+    address = f"{workbench.url}/user/ada/wendelin/api/v1"
+    root = session.get(f"{address}/", timeout=60)
+    assert root.status_code == 200, root.text
+    assert (root.json()["user"], root.json()["roles"]) == ("ada", ["analyst"])
+    assert session.get(f"{address}/entities?type=plant", timeout=60).json()["total"] > 0
+    assert visitor(workbench, "mara", "/user/ada/lab").get(f"{address}/", timeout=60).status_code in REFUSALS
+    mara = token_of(workbench, workbench.sign_in("mara"), "mara")
+    assert requests.get(f"{address}/entities", headers=mara, timeout=60).status_code in REFUSALS
+
+
+def test_a_role_that_is_taken_away_is_gone_at_the_doors_next_request(workbench: Running):
+    administrator, udo = workbench.sign_in("olga"), token_of(workbench, workbench.sign_in("udo"), "udo")
+    address = f"{workbench.url}{REST}/entities"
+    assert requests.get(address, headers=udo, timeout=60).status_code == 200
+    answer = administrator.delete(
+        f"{workbench.url}/hub/api/groups/auditors/users",
+        json={"users": ["udo"]},
+        headers={"X-XSRFToken": running.xsrf(administrator, "/hub/"), "Referer": f"{workbench.url}/hub/admin"},
+        timeout=60,
+    )
+    assert answer.status_code == 200
+    assert requests.get(address, headers=udo, timeout=60).status_code in REFUSALS
 
 
 # ---- things fail ----------------------------------------------------------------------------------------------------

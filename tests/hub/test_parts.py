@@ -52,7 +52,7 @@ def test_the_packages_own_parts_pass_their_own_check(settings: Settings):
     assert c.NativeAuthenticator.enable_signup is False
     assert c.Spawner.environment["WENDELIN_DB"] == "local:///srv/plant"
     assert not {"self", "servers", "inherit"} & set(role(c, "user")["scopes"])
-    assert role(c, "analyst")["groups"] == ["analysts"]
+    assert role(c, "analyst")["groups"] == ["analysts", "admins"]
     assert c.JupyterHub.load_groups["managers"] == {"users": ["mara"]}
     assert c.Authenticator.admin_users == set()
 
