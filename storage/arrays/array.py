@@ -322,9 +322,15 @@ class ZBigArray(Active, Historic, Persistent, NDArrayOperatorsMixin):
 
     def _select(self, key: Any) -> tuple[npt.NDArray[Any], bool, ArrayMemory, tuple[int, int]]:
         """What a key names, mapped, for one access; whether NumPy would give a scalar; the memory; where it lies."""
-        wanted, may_be_scalar = view_key(key)
         memory = self._memory()
-        view = memory.inner(self.shape, self.dtype, self.strides)[wanted]
+        whole = memory.inner(self.shape, self.dtype, self.strides)
+        if type(key) is int and whole.ndim == 1:  # what small changes are made of
+            view = whole[key, ...]
+            lo = (key if key >= 0 else key + len(whole)) * whole.itemsize
+            memory.ensure(lo, lo + whole.itemsize, self._extents)
+            return view, True, memory, (lo, lo + whole.itemsize)
+        wanted, may_be_scalar = view_key(key)
+        view = whole[wanted]
         lo = hi = 0
         if view.size:
             lo, hi = (at - memory.start for at in np.lib.array_utils.byte_bounds(view))
