@@ -7,6 +7,7 @@ import re
 import secrets
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from persistent import Persistent
@@ -16,6 +17,7 @@ from wendelin.storage.activities.active import Active
 from wendelin.storage.errors import FieldError, MissingPackageError, NoEntityError
 from wendelin.storage.ubm import deleting, touching
 from wendelin.storage.ubm.catalogue.catalogue import Catalogue
+from wendelin.storage.ubm.catalogue.trees import fetch
 from wendelin.storage.ubm.names import NameTable
 from wendelin.storage.ubm.registry import type_named
 from wendelin.storage.ubm.show import counts_as_html, found_as_html
@@ -27,6 +29,9 @@ log = logging.getLogger(__name__)
 
 #: The name in the database's root folder.
 NAME = "entities"
+
+#: Entities that are asked for together where all are wanted.
+FETCHED = 500
 
 #: Letters of references that are made: none that is read as another one.
 _LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -144,8 +149,15 @@ class Entities(Active, Persistent):
         return isinstance(name, str) and self.get(name) is not None
 
     def __iter__(self) -> Iterator[Entity]:
-        """All entities, in no order, but those whose package is missing. Loads them one by one."""
-        return self._loaded(self._uids)
+        """All entities, in no order, but those whose package is missing. Loads some hundred at a time."""
+        everything = self._uids.values()
+        while some := list(islice(everything, FETCHED)):
+            fetch(self, some)
+            for found in some:
+                if isinstance(found, Broken):
+                    log.warning("left out: %s", _missing(found, getattr(found, "_uid", "?")))
+                else:
+                    yield found
 
     def _loaded(self, uids: Iterable[str]) -> Iterator[Entity]:
         for uid in uids:

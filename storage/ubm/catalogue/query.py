@@ -38,7 +38,7 @@ class Query:
     text: bool
     prefix: str
     pattern: re.Pattern[str] | None
-    parts: list[str] | None  # of a pattern that has no other wildcard than stars: what stands between them
+    parts: list[str] | None  # of a pattern without brackets: what stands between its stars
     times: dict[str, tuple[int | None, int | None]]
     sort: str = "reference"
     backwards: bool = False
@@ -138,7 +138,7 @@ def _reference(given: Any) -> tuple[str, re.Pattern[str] | None, list[str] | Non
     prefix, rest = folded[: found.start()], folded[found.start() :]
     if not rest.strip("*"):
         return prefix, None, None
-    return prefix, re.compile(fnmatch.translate(folded)), folded.split("*") if not re.search(r"[?\[]", rest) else None
+    return prefix, re.compile(fnmatch.translate(folded)), None if "[" in rest else folded.split("*")
 
 
 def _times(name: str, given: Any) -> tuple[int | None, int | None] | None:

@@ -144,7 +144,8 @@ def _references(trees: CatalogueTrees, query: Query) -> sets.Mask:
         mask &= starts <= row.start_of(query.prefix, b"\xff")
         return mask
     if query.pattern is not None and (pieces := trees.references()) is not None:
-        found = lines.between_stars(pieces, query.parts) if query.parts else lines.fitting(pieces, query.pattern)
+        parts, pattern = query.parts, query.pattern
+        found = lines.fitting(pieces, pattern) if parts is None else lines.between_stars(pieces, parts, pattern)
         return found & union(trees, ["all"])
     order, mask = trees.orders["reference"], np.zeros(trees.size, np.bool_)
     limits = (query.prefix, query.prefix + "\U0010ffff")

@@ -16,6 +16,7 @@ TYPES, STATES, ROLES = ["plant", "sensor", "plant2"], ["draft", "validated"], ["
 REFERENCES = ["PLANT-4", "PLANT-40", "SEN-1", "sen-2", "Ä[1]", "SEN-*", ""]
 PATTERNS = ["PLANT-4", "plant", "SEN-?", "*4*", "Ä[[]1]", "sen-[!1]", "nothing", ""]
 PATTERNS += ["*", "p*4*", "*-4", "sen*", "*n*-*", "*n-*n*", "*ä*]", "p*t-4*0"]
+PATTERNS += ["?*", "s?n*", "*?4?", "??", "*-?", "?[[]?]"]
 WORDS = ["Inverter", "inverse", "Straße", "STRASSE", "Öl", "ol", "roof", "Roof_4", "12.3 kW", "ﬁne", "中文", "b"]
 ASKED = ["inver*", "inverter", "strasse", "ol", "ÖL roof", "roof 4", "1*", "fine", "中*", "none", "!!", "inver* straße"]
 
