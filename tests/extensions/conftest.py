@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,17 +63,19 @@ def environment(home: Path) -> dict[str, str]:
     return {**os.environ, **own, "WENDELIN_HOME": str(home), "XDG_RUNTIME_DIR": str(runtime)}
 
 
-@pytest.fixture(scope="module")
-def door() -> Iterator[Door]:
+@contextmanager
+def opened(database: str = "", *options: str) -> Iterator[Door]:
+    """A server with the door, on a database of its own or on the one of that URL, filled as `SETUP` says."""
     home = Path(tempfile.mkdtemp(prefix="w-", dir="/tmp"))
     port = free_port()
-    subprocess.run([sys.executable, "-c", SETUP], env=environment(home), check=True, cwd=ROOT)
+    variables = environment(home) | ({"WENDELIN_DB": database} if database else {})
+    subprocess.run([sys.executable, "-c", SETUP], env=variables, check=True, cwd=ROOT)
     command = [sys.executable, "-m", "jupyter_server", f"--port={port}", "--ServerApp.port_retries=0", "--no-browser"]
     command += ["--allow-root", "--ServerApp.allow_unauthenticated_access=False"]
     command += ["--ServerApp.identity_provider_class=tests.extensions.people.People"]
     command += ['--ServerApp.jpserver_extensions={"wendelin.extensions.server": True}', f"--ServerApp.root_dir={home}"]
     with (home / "log").open("w") as log:
-        server = subprocess.Popen(command, env=environment(home), cwd=ROOT, stdout=log, stderr=log)
+        server = subprocess.Popen([*command, *options], env=variables, cwd=ROOT, stdout=log, stderr=log)
     found = Door(f"http://127.0.0.1:{port}/wendelin/api/v1", home)
     try:
         _wait(found, server)
@@ -82,6 +85,12 @@ def door() -> Iterator[Door]:
         server.wait(60)
         processes.stop(processes.started_with("WENDELIN_HOME", str(home)))
         shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def door() -> Iterator[Door]:
+    with opened() as found:
+        yield found
 
 
 def _wait(door: Door, server: subprocess.Popen[bytes]) -> None:
