@@ -20,6 +20,7 @@ from wendelin.storage.errors import (
     UndoRefusedError,
 )
 from wendelin.storage.history.moments import moment, told
+from wendelin.storage.history.putting_back import put_back
 from wendelin.storage.history.states import latest, transactions_from
 from wendelin.storage.history.tables import Listed, moment_text, one_line, size_text
 
@@ -76,18 +77,27 @@ def undo(conn: Connection, tid: Any, note: str = "") -> TransactionInfo:
         raise NoHistoryError(f"{db.storage.getName()} cannot undo: it keeps no history")
     manager = transaction.TransactionManager()
     running = manager.begin()
-    running.note(note or f"undo of {number.hex()}")
+    wanted = note or f"undo of {number.hex()}"
+    running.note(wanted)
     try:
         db.undo(base64.encodebytes(number).rstrip(), running)
         manager.commit()
     except (UndoError, ConflictError, POSKeyError) as error:
         manager.abort()
-        raise _refused(conn, number, error) from error
+        if not _put_back(conn, number, wanted):
+            raise _refused(conn, number, error) from error
     except BaseException:
         manager.abort()
         raise
-    wanted = note or f"undo of {number.hex()}"
     return next(info for info in last_transactions(conn, 100) if info.note == wanted.strip())
+
+
+def _put_back(conn: Connection, tid: bytes, note: str) -> bool:
+    oids = _changed(conn, tid)
+    try:
+        return bool(oids) and put_back(conn, tid, oids or set(), note)
+    except (ConflictError, POSKeyError):
+        return False
 
 
 def _refused(conn: Connection, tid: bytes, error: Exception) -> Exception:

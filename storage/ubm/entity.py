@@ -323,6 +323,14 @@ class Entity(Active, Persistent):
         """How many relations of others point to it."""
         return int(self._trail.pointers)
 
+    def taken_back(self, *, made: bool) -> None:
+        """A transaction that changed it, or has `made` it, is being undone: the catalogue hears of what it is now."""
+        if made or self.is_deleted:
+            self._store.catalogue.unindex(self._uid)
+        else:
+            self.__dict__.pop("_v_fields", None)
+            self._store.catalogue.index(self._uid, self.catalogue_row())
+
     # -- as data
 
     def to_json(self) -> dict[str, Any]:

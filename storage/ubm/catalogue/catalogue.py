@@ -34,6 +34,8 @@ class Catalogue(Persistent):
     recent, the process that committed last moves them into the trees, in a transaction of its own.
     """
 
+    is_derived = True  # an undo makes it anew
+
     def __init__(self) -> None:
         self.parts = tuple(CatalogueRecent() for _ in range(PARTS))
         self.trees = CatalogueTrees()

@@ -19,6 +19,8 @@ class CatalogueRecent(Persistent):
     """A part of the recent rows by uid. Who changes an entry conflicts with who changes the same one, and with nobody
     else: to take entries away, because they are in the trees now, merges with everything."""
 
+    is_derived = True  # an undo makes it anew
+
     _p_changed: bool | None
 
     def __init__(self) -> None:

@@ -47,6 +47,8 @@ class CataloguePiece(Persistent):
 class CatalogueTrees(Persistent):
     """See the module. A deleted row leaves its number empty until the next rebuilding."""
 
+    is_derived = True  # an undo makes it anew
+
     lines: Any = None  # piece → CataloguePiece: folded references
 
     def __init__(self) -> None:

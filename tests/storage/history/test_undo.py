@@ -11,6 +11,7 @@ import wendelin
 from tests.storage.history.conftest import commit
 from wendelin.storage.errors import MomentError, PastIsReadOnlyError, StateGoneError, UndoRefusedError
 from wendelin.storage.history.packing import pack
+from wendelin.storage.ubm.catalogue.folding import fold
 
 
 def test_transactions_are_listed(url: str, conn: Any, root: Any) -> None:
@@ -102,3 +103,56 @@ def test_what_is_no_transaction(conn: Any, root: Any) -> None:
     pack(conn.db())
     with pytest.raises(StateGoneError, match="or it was packed away"):
         wendelin.undo(conn, first)
+
+
+def test_an_entity_is_taken_back_although_its_rows_have_moved_in_the_catalogue(conn: Any) -> None:
+    ubm = wendelin.entities(conn)
+    plant, acme = ubm.create("plant", "PLANT-4", title="Roof"), ubm.create("organisation", "ACME")
+    commit(conn)
+    plant.set(title="Field", owner=acme)
+    renamed = commit(conn)
+    ubm.create("plant", "PLANT-5", owner=acme)
+    made = commit(conn)
+    ubm.delete("PLANT-5")
+    deleted = commit(conn)
+    fold(conn.db(), ubm.catalogue._p_oid, all_rows=True)
+    conn.transaction_manager.begin()
+    assert not ubm.catalogue.recent()
+    back = wendelin.undo(conn, deleted, "it is still there")
+    assert back.note == "it is still there"
+    conn.transaction_manager.begin()
+    assert (ubm["PLANT-5"].owner, acme.pointers) == (acme, 2)
+    wendelin.undo(conn, renamed)
+    conn.transaction_manager.begin()
+    assert (plant.title, plant.owner, acme.pointers) == ("Roof", None, 1)
+    assert [each.reference for each in ubm.search(text="roof")] == ["PLANT-4"]
+    assert ubm.search(text="field").total == 0
+    assert [each.reference for each in ubm.search(relation={"owner": acme})] == ["PLANT-5"]
+    wendelin.undo(conn, back)
+    conn.transaction_manager.begin()
+    assert ("PLANT-5" in ubm, ubm.search(type="plant").total, acme.pointers) == (False, 1, 0)
+    wendelin.undo(conn, wendelin.history(conn, 1)[0])
+    conn.transaction_manager.begin()
+    assert "PLANT-5" in ubm
+    wendelin.undo(conn, made)  # nothing of it has changed, after all
+    conn.transaction_manager.begin()
+    assert ("PLANT-5" in ubm, ubm.search(type="plant").total, acme.pointers) == (False, 1, 0)
+
+
+def test_what_others_point_to_or_have_changed_since_is_not_taken_back(conn: Any) -> None:
+    ubm = wendelin.entities(conn)
+    commit(conn)
+    plant = ubm.create("plant", "PLANT-4", title="Roof")
+    made = commit(conn)
+    ubm.create("sensor", asset=plant)
+    commit(conn)
+    plant.title = "Garden"
+    renamed = commit(conn)
+    plant.title = "Barn"
+    commit(conn)
+    fold(conn.db(), ubm.catalogue._p_oid, all_rows=True)
+    for info in (renamed, made):
+        with pytest.raises(UndoRefusedError):
+            wendelin.undo(conn, info)
+    conn.transaction_manager.begin()
+    assert [each.title for each in ubm.search(type="plant")] == ["Barn"]
