@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -68,7 +69,7 @@ class Known:
         self.plant = self._made("plant", "PLANT")
 
     def names(self, operation: str) -> dict[str, str]:
-        found = {"entity": partial(self._entity, operation), "uid": self._activity}
+        found: dict[str, Callable[[], str]] = {"entity": partial(self._entity, operation), "uid": self._activity}
         wanted = endpoint_of(operation).names
         return {name: found[name]() if name in found else NAMES[name] for name in wanted}
 

@@ -40,7 +40,8 @@ def _between(data: bytes, parts: list[bytes]) -> Mask:
     begins = np.concatenate([[0], ends[:-1] + 1])
     fits, reached = _stands_at(text, begins, first), begins + len(first)
     if len(parts) == 1:
-        return fits & (reached == ends)
+        fits &= reached == ends
+        return fits
     for part in inner:
         places = np.append(_places(text, part), len(text))
         reached = places[np.searchsorted(places, np.minimum(reached, len(text)))] + len(part)
