@@ -13,6 +13,7 @@ from tests.house.repository import ROOT
 
 # What a notebook with the Wendelin kernel opens with, for pages that start there.
 OPENING = "import numpy as np\nimport wendelin\ndb = wendelin.connect()\nroot = db.root()\n"
+OPENING += "ubm = wendelin.entities(db)\n"
 WHOLE = sorted(file for kind in ("tutorial", "explanation") for file in (ROOT / "docs" / kind).glob("*.md"))
 PAGES = {"README.md": OPENING, **{str(file.relative_to(ROOT)): "" for file in WHOLE}}
 
