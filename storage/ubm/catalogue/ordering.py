@@ -67,6 +67,7 @@ def _is_later(key: Key, query: Query) -> bool:
 
 
 def _sorted_rows(found: Found, numbers: NDArray[Any]) -> list[tuple[Key, int]]:
+    found.trees.fetch_rows(numbers.tolist())
     keyed = ((_key_at(found, number), number) for number in numbers.tolist())
     return sorted((each for each in keyed if _is_later(each[0], found.query)), reverse=found.query.backwards)
 

@@ -95,6 +95,7 @@ def page(catalogue: Catalogue, query: Query) -> Page:
     best = list(itertools.islice(keyed, wanted))
     shown = best[: query.limit]
     more = len(best) > len(shown) > 0
+    found.trees.fetch_rows(place for _, place in shown if isinstance(place, int))
     rows = [_shown(found.trees, place) for _, place in shown]
     return Page(rows, total, cursor(query, shown[-1][0]) if more else None)
 

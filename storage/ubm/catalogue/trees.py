@@ -9,6 +9,7 @@ comes together lies together: a fold of many rows changes few pieces.
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -73,6 +74,14 @@ class CatalogueTrees(Persistent):
         found = [self.columns[piece * _MOST + _NUMBER[name]] for piece in range(self.size // PIECE)]
         fetch(self, found)
         return np.frombuffer(b"".join(piece.data for piece in found), COLUMNS[name])
+
+    def fetch_rows(self, numbers: Iterable[int]) -> None:
+        """Load what holds the rows of these numbers together, level by level, instead of one after the other."""
+        level = [(self.rows, sorted(numbers))]
+        while level:
+            below = [some for tree, keys in level for some in _children(tree, keys)]
+            fetch(self, [child for child, _ in below])
+            level = [(child, keys) for child, keys in below if isinstance(child, LOBTree)]
 
     def references(self) -> list[bytes] | None:
         """The lines of each piece; None where a catalogue of before has none."""
@@ -193,6 +202,18 @@ def _write(tree: Any, changes: dict[str, Any], change: Callable[[bytes | None, A
             tree[key] = data
         elif key in tree:
             del tree[key]
+
+
+def _children(tree: Any, keys: list[int]) -> list[tuple[Any, list[int]]]:
+    """The parts of a BTree that have some of the sorted keys, with those; none of one that has no parts."""
+    state = tree.__getstate__()
+    if state is None or len(state) != 2:
+        return []
+    children, bounds = state[0][::2], state[0][1::2]
+    found: dict[int, list[int]] = {}
+    for key in keys:
+        found.setdefault(bisect.bisect_right(bounds, key), []).append(key)
+    return [(children[place], some) for place, some in found.items()]
 
 
 def fetch(owner: Any, objects: list[Any]) -> None:
