@@ -46,7 +46,13 @@ def _is_anothers(before: Callable[..., Any], function: Callable[..., Any]) -> bo
     """Whether two operations are those of two modules; a notebook's and those made within functions are not."""
     modules = {before.__module__, function.__module__}
     inner = "<locals>" in before.__qualname__ + function.__qualname__
-    return len(modules) == 2 and "__main__" not in modules and not inner
+    same = _file(before) == _file(function) is not None  # imported under two names
+    return len(modules) == 2 and "__main__" not in modules and not inner and not same
+
+
+def _file(function: Callable[..., Any]) -> str | None:
+    code = getattr(function, "__code__", None)
+    return None if code is None else str(code.co_filename)
 
 
 def registered(name: str) -> Callable[..., Any] | None:

@@ -97,10 +97,12 @@ def test_operations_of_two_modules_with_one_name_are_warned_about(monkeypatch: p
         def clean(data: ZBigArray) -> None: ...
 
         clean.__module__, clean.__qualname__ = module, "clean"
+        clean.__code__ = clean.__code__.replace(co_filename=f"{module.rpartition('.')[2]}.py")
         return clean
 
     wendelin.operation(of("solar"))
     wendelin.operation(of("solar"))  # loaded again
+    wendelin.operation(of("notebooks.solar"))  # the same file under another name
     wendelin.operation(of("__main__"))  # tried out in a notebook
     wendelin.operation(of("wind"))
     with pytest.warns(UserWarning, match="the operation 'clean' of wind is replaced by that of cars: give one"):
