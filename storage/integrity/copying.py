@@ -65,8 +65,8 @@ class Copy:
                 self._target.storeBlob(record.oid, self._serial(record.oid), data, path, "", each)
         elif self._restores:
             self._target.restore(record.oid, record.tid, data, "", record.data_txn, each)
-        else:
-            self._target.store(record.oid, self._serial(record.oid), data or b"", "", each)
+        elif data is not None:  # a server is not told that a creation was undone: nothing leads to that object any more
+            self._target.store(record.oid, self._serial(record.oid), data, "", each)
 
     def _serial(self, oid: bytes) -> bytes:
         try:
