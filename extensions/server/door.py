@@ -227,8 +227,7 @@ def _worked(session: Session, endpoint: Endpoint, call: Call, takes_gzip: bool) 
     try:
         if not endpoint.writes:
             at = incoming.moment_of(call.query)
-            shown = lambda connection: function(_with(call, connection))  # noqa: E731
-            reply = session.read_past(at, shown) if at else session.read(shown)
+            reply = session.read(lambda connection: function(_with(call, connection)), at)
         else:
             reply = session.write(lambda connection: function(_with(call, connection)))
             if callable(reply):

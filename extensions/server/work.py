@@ -39,16 +39,17 @@ class Session:
         self.user, self.note = user, note
         self.connection = wendelin.connect(url, transaction_manager=self.manager)
 
-    def read(self, function: Callable[[Any], T]) -> T:
-        """Call `function(connection)` in a transaction that is taken back."""
+    def read(self, function: Callable[[Any], T], at: str = "") -> T:
+        """Call `function(connection)` in a transaction that is taken back; `at`: on that earlier state."""
+        if at:
+            return self._read_past(at, function)
         self._begin()
         try:
             return function(self.connection)
         finally:
             self.manager.abort()
 
-    def read_past(self, at: str, function: Callable[[Any], T]) -> T:
-        """Call it on an earlier state. Raises `MomentError` and `StateGoneError`."""
+    def _read_past(self, at: str, function: Callable[[Any], T]) -> T:
         manager = transaction.TransactionManager()
         connection = wendelin.connect(self.connection.url, at=at, transaction_manager=manager)
         try:

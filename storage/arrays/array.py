@@ -16,21 +16,20 @@ from wendelin.storage.arrays import blockwise, unstored
 from wendelin.storage.arrays.extents import END, PAGE, Extents
 from wendelin.storage.arrays.keys import view_key
 from wendelin.storage.arrays.layout import (
+    BLOCK,
     Order,
     Shape,
     checked_dtype,
     checked_shape,
     described,
+    foreign,
     human,
+    refuse_odd_layout,
     strides,
     without,
 )
 from wendelin.storage.arrays.memory import ArrayMemory
-from wendelin.storage.errors import ForeignConnectionError
 from wendelin.storage.history.historic import Historic
-
-#: Bytes of a block by default: the unit in which concurrent writers conflict.
-BLOCK = 2 << 20
 
 
 class ZBigArray(Active, Historic, Persistent, NDArrayOperatorsMixin):
@@ -80,10 +79,7 @@ class ZBigArray(Active, Historic, Persistent, NDArrayOperatorsMixin):
     _extents: Extents
 
     def __init__(self, shape: Shape, dtype: npt.DTypeLike = float, order: Order = "C", blksize: int = BLOCK) -> None:
-        if order not in ("C", "F"):
-            raise ValueError(f"order={order!r}: use 'C' (rows contiguous) or 'F' (columns contiguous)")
-        if blksize < PAGE or blksize & (blksize - 1):
-            raise ValueError(f"blksize={blksize}: use a power of two of at least {PAGE}, as {BLOCK} (the default)")
+        refuse_odd_layout(order, blksize)
         self._shape = checked_shape(shape)
         self._descr = np.lib.format.dtype_to_descr(checked_dtype(dtype))
         self._order = order
@@ -343,10 +339,7 @@ class ZBigArray(Active, Historic, Persistent, NDArrayOperatorsMixin):
             return self._unstored_memory()
         owner = getattr(jar, "arrays", None)
         if owner is None:
-            raise ForeignConnectionError(
-                f"{jar!r} cannot map arrays: open the database with wendelin.connect(url), or its storage with "
-                "wendelin.storage.database.DB(storage)"
-            )
+            raise foreign(jar)
         unstored = self.__dict__.get("_v_memory")
         return unstored if unstored is not None else owner.memory(self)  # type: ignore[no-any-return]
 

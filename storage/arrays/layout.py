@@ -9,8 +9,30 @@ from typing import Any, Literal, SupportsIndex
 import numpy as np
 import numpy.typing as npt
 
+from wendelin.storage.arrays.runs import PAGE
+from wendelin.storage.errors import ForeignConnectionError
+
+#: Bytes of a block, unless a program says otherwise: the unit in which writers conflict.
+BLOCK = 2 << 20
+
 Order = Literal["C", "F"]
 Shape = int | tuple[int, ...]
+
+
+def refuse_odd_layout(order: str, blksize: int) -> None:
+    """Raise ValueError for an order that NumPy has not, or blocks that are no power of two of pages."""
+    if order not in ("C", "F"):
+        raise ValueError(f"order={order!r}: use 'C' (rows contiguous) or 'F' (columns contiguous)")
+    if blksize < PAGE or blksize & (blksize - 1):
+        raise ValueError(f"blksize={blksize}: use a power of two of at least {PAGE}, as {BLOCK} (the default)")
+
+
+def foreign(jar: object) -> ForeignConnectionError:
+    """What to raise for an array of a connection that is not ours."""
+    return ForeignConnectionError(
+        f"{jar!r} cannot map arrays: open the database with wendelin.connect(url), or its storage with "
+        "wendelin.storage.database.DB(storage)"
+    )
 
 
 def checked_shape(shape: Shape) -> tuple[int, ...]:

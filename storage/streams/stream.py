@@ -15,8 +15,8 @@ from persistent import Persistent
 from transaction import TransactionManager
 from ZODB.POSException import ConflictError
 
-from wendelin.storage.arrays.array import BLOCK, ZBigArray
-from wendelin.storage.arrays.layout import human
+from wendelin.storage.arrays.array import ZBigArray
+from wendelin.storage.arrays.layout import BLOCK, human
 from wendelin.storage.arrays.runs import PAGE
 from wendelin.storage.errors import DroppedError, NotStoredError, StateGoneError
 from wendelin.storage.streams.reader import StreamReader

@@ -21,16 +21,16 @@ from wendelin.storage.activities.active import Active
 from wendelin.storage.activities.user import current_user
 from wendelin.storage.errors import FieldError, NotAllowedError, TransitionError
 from wendelin.storage.ubm import changes, stored
+from wendelin.storage.ubm.annotated import Annotated
 from wendelin.storage.ubm.changes import Before
 from wendelin.storage.ubm.explain import READ_ONLY, no_field, texts, written
 from wendelin.storage.ubm.fields import FieldsModel, Words
 from wendelin.storage.ubm.relation import CLEAR, Carried, Relation
-from wendelin.storage.ubm.trail import CHANGED, CREATED, FILE, NOTE, TRANSITION, Entry, Trail
+from wendelin.storage.ubm.trail import CHANGED, CREATED, TRANSITION, Trail
 from wendelin.storage.ubm.workflow import VALIDATION, Transition, Workflow
 
 if TYPE_CHECKING:
     from wendelin.storage.ubm.entities import Entities
-    from wendelin.storage.ubm.files import File
 
 
 def _stored(name: str) -> Any:
@@ -54,7 +54,7 @@ class FieldAttribute:
         entity.set(**{self.name: value})
 
 
-class Entity(Active, Persistent):
+class Entity(Annotated, Active, Persistent):
     """What all business objects have in common. `Entities.create` makes them.
 
     *Errors*: `FieldError` at once for what a field or relation does not take, `TransitionError` for a wrong transition.
@@ -276,52 +276,12 @@ class Entity(Active, Persistent):
     def after_transition(self, transition: Transition) -> None:
         """Called in the same transaction, behind each transition. For subclasses."""
 
-    # -- trail
-
-    @property
-    def trail(self) -> list[Entry]:
-        """What happened: creation, transitions, changes, notes and files, oldest first. Changes come at the commit."""
-        return list(self._trail)
-
-    def last_entries(self, count: int) -> list[Entry]:
-        """The newest entries of the trail, oldest first."""
-        return self._trail.last(count)
+    # -- changes
 
     def tell_changes(self, before: Before) -> None:
         """Let the trail tell what this transaction changed. At its commit."""
         for name, was, now in changes.made(self, before):
             self._trail.add(CHANGED, states=(was, now), name=name)
-
-    def note(self, text: str) -> None:
-        """Write something down about it."""
-        self._refuse_deleted()
-        self._trail.add(NOTE, written(self, "note", text))
-
-    def attach(self, name: str, data: bytes, why: str = "", media_type: str = "") -> None:
-        """Attach a file; one of the same name takes its place, the trail keeps both."""
-        from wendelin.storage.ubm.files import File
-
-        self._refuse_deleted()
-        if not name.isprintable() or not name.strip() or "/" in name or len(name) > FILE_NAME:
-            raise FieldError(f"{self.label('attach')}({name[:80]!r}): give a name without slashes, as 'manual.pdf'")
-        why = written(self, "why", why, needed=False)
-        self._trail.add(FILE, why, name=name, file=File(name, data, media_type))
-
-    def detach(self, name: str, why: str = "") -> None:
-        """Take a file away; KeyError when there is none of that name."""
-        self._refuse_deleted()
-        self._trail.files()[name]
-        self._trail.add(FILE, written(self, "why", why, needed=False) or "removed", name=name)
-
-    @property
-    def files(self) -> dict[str, File]:
-        """Attached files by name."""
-        return self._trail.files()
-
-    @property
-    def pointers(self) -> int:
-        """How many relations of others point to it."""
-        return int(self._trail.pointers)
 
     def taken_back(self, *, made: bool) -> None:
         """A transaction that changed it, or has `made` it, is being undone: the catalogue hears of what it is now."""
@@ -403,9 +363,6 @@ WORDS = 20_000
 
 #: Fields that come last there, for they may be long.
 _LONG = frozenset(("description", "text", "data"))
-
-#: Letters of a file's name at most.
-FILE_NAME = 255
 
 #: The state of entities that were deleted, for those who still hold them.
 DELETED = "deleted"

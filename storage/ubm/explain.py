@@ -12,6 +12,7 @@ from wendelin.storage.errors import FieldError
 from wendelin.storage.ubm.quantity import Money, Quantity
 
 if TYPE_CHECKING:
+    from wendelin.storage.ubm.annotated import Annotated
     from wendelin.storage.ubm.entity import Entity
 
 #: Letters that a note or a reason has at most.
@@ -111,7 +112,7 @@ def texts(values: Iterable[Any]) -> Iterator[str]:
             yield from texts(value.values())
 
 
-def written(entity: Entity, name: str, text: str, *, needed: bool = True) -> str:
+def written(entity: Entity | Annotated, name: str, text: str, *, needed: bool = True) -> str:
     """A text that a person wrote, for the trail; FieldError when it is none, or too long."""
     if needed and not text.strip():
         raise FieldError(f"{entity.label(name)}: write something, as 'inverter replaced'")

@@ -11,8 +11,9 @@ from persistent import Persistent
 from persistent.list import PersistentList
 from persistent.mapping import PersistentMapping
 
-from wendelin.storage.arrays.array import BLOCK, ZBigArray
+from wendelin.storage.arrays.array import ZBigArray
 from wendelin.storage.arrays.extents import PAGE
+from wendelin.storage.arrays.layout import BLOCK
 from wendelin.storage.wendelin_core.classes import BigArray, BigFile, Unknown
 from wendelin.storage.wendelin_core.plain import foreign, holds_objects, portable
 from wendelin.storage.wendelin_core.source import Source
