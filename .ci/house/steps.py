@@ -28,13 +28,15 @@ def log_of(title: str) -> Path:
     return TOOLS / "log" / (re.sub(r"\W+", "-", title.lower()).strip("-") + ".log")
 
 
-def step(title: str, command: Sequence[str | Path], hint: str, env: dict[str, str] | None = None) -> None:
+def step(
+    title: str, command: Sequence[str | Path], hint: str, env: dict[str, str] | None = None, cwd: Path = ROOT
+) -> None:
     """Run one command quietly: one line on screen, its output in a log, the log's tail when it fails."""
     log, start = log_of(title), time.monotonic()
     print(f"  {title} … ", end="", flush=True)
     with log.open("wb") as out:
         code = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=ROOT, env=env, check=False
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=cwd, env=env, check=False
         ).returncode
     if code == 0:
         print(f"{time.monotonic() - start:.1f} s", flush=True)

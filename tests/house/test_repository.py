@@ -18,6 +18,7 @@ LOCKS = [
     "bench.lock",
     "tests/benchmarks/peers/core.lock",
     "hub_config/proxy/package-lock.json",
+    "extensions/lab/package-lock.json",
 ]
 
 # Written in pieces, so that this file does not hold what it looks for.
