@@ -130,6 +130,8 @@ def test_workers_elsewhere_are_given_a_large_array_once(tmp_path: Path, monkeypa
     cluster = Cluster(tmp_path, ELSEWHERE)
     array = np.arange(1_000_000.0)
     try:
+        with distributed.Client(cluster.address, set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=60)  # one that joins in between is lost and found again
         with parallel_config(backend="wendelin", engine=cluster.address, n_jobs=2):
             found = Parallel(batch_size=1)(delayed(where_it_lies)(array) for _ in range(20))
             assert found == [("ndarray", float(array.sum()), False)] * 20
